@@ -1,0 +1,94 @@
+"""Follows the nodes' own event files as they grow, for steps that start on an event ("on vote_granted at X: kill X")."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from harness.plan import Trigger
+
+PACE_S = 0.004
+"""A kill must come within a few milliseconds of what triggered it."""
+
+
+class _Waiting:
+    """One step that waits; `node` is where its event happened."""
+
+    def __init__(self, trigger: Trigger, names: Callable[[str], list[str]], after: int) -> None:
+        self.trigger = trigger
+        self.names = names
+        self.after = after
+        self.happened = trio.Event()
+        self.node = ""
+
+
+class NodeEvents:
+    """Tails nodes/NAME/events.BOOT.jsonl. `follow` runs only where a plan has triggers: it costs CPU."""
+
+    def __init__(self, folder: Path, nodes: list[str]) -> None:
+        self._folder = folder
+        self._nodes = nodes
+        self._waiting: list[_Waiting] = []
+        self._files: dict[tuple[str, int], tuple[int, bytes]] = {}
+        self._newest_ns = 0
+
+    def now(self) -> int:
+        """The newest true time (from origin) among the events seen so far."""
+        return self._newest_ns
+
+    async def wait(self, trigger: Trigger, names: Callable[[str], list[str]], after: int) -> str:
+        """The node where an event newer than `after` matched."""
+        waiting = _Waiting(trigger, names, max(after, self._newest_ns))
+        self._waiting.append(waiting)
+        await waiting.happened.wait()
+        return waiting.node
+
+    async def follow(self, boots: Callable[[str], int]) -> None:
+        """Read what is new, for ever; `boots` tells each node's newest life."""
+        decoder = msgspec.json.Decoder()
+        try:
+            while True:
+                for node in self._nodes:
+                    self._read(node, boots(node), decoder)
+                await trio.sleep(PACE_S)
+        finally:
+            for fd, _ in self._files.values():
+                os.close(fd)
+            self._files.clear()
+
+    def _read(self, node: str, boot: int, decoder: msgspec.json.Decoder[Any]) -> None:
+        if (node, boot) not in self._files:
+            path = self._folder / node / f"events.{boot}.jsonl"
+            try:
+                self._files[node, boot] = (os.open(path, os.O_RDONLY | os.O_CLOEXEC), b"")
+            except FileNotFoundError:
+                return
+        fd, rest = self._files[node, boot]
+        data = os.read(fd, 1 << 20)
+        if not data:
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        self._files[node, boot] = (fd, rest)
+        for line in lines:
+            event = decoder.decode(line)
+            self._newest_ns = max(self._newest_ns, event.get("t0", 0))
+            if self._waiting and "event" in event:
+                self._match(node, event)
+
+    def _match(self, node: str, event: dict[str, Any]) -> None:
+        for waiting in list(self._waiting):
+            trigger = waiting.trigger
+            if (
+                event["event"] == trigger.event
+                and event["t0"] > waiting.after
+                and node in waiting.names(trigger.node)
+                and all(event.get(field) == value for field, value in trigger.where.items())
+            ):
+                self._waiting.remove(waiting)
+                waiting.node = node
+                waiting.happened.set()

@@ -1,0 +1,427 @@
+"""What is to happen in a run, as data: the declared plan (TOML or options), and how one seed expands it.
+
+The expanded plan holds no ports, paths, run ids or wall time, and role targets stay unresolved in it: two runs from one seed
+have byte-equal expanded plans. Every draw comes from a named stream (harness/seeds.py), so adding a client leaves the fault
+schedule as it was.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from checkers.records.schema import Quotas
+from harness.errors import PlanError as PlanError
+from harness.seeds import Stream, stream
+
+KINDS: Final = ("partition", "pause", "kill", "power_loss", "clock_rate", "clock_offset", "latency")
+"""Kinds that the random schedule can draw. Scripted steps know also "vote", "frames" and "heal"."""
+
+PARTITIONS: Final = (
+    "halves",
+    "one",
+    "minority_with_leader",
+    "majorities_ring",
+    "bridge",
+    "one_way",
+    "clients",
+)
+
+SCRIPTED: Final = (*KINDS, "vote", "frames", "heal")
+"""Kinds that a scripted step can name."""
+
+ROLES: Final = (
+    "leader",
+    "old_leader",
+    "follower",
+    "followers",
+    "one",
+    "minority",
+    "majority",
+    "all",
+    "rest",
+)
+
+STEP_ARGS: Final[dict[str, tuple[str, ...]]] = {
+    "partition": ("shape", "links", "clients"),
+    "pause": (),
+    "kill": (),
+    "power_loss": (),
+    "clock_rate": ("rates",),
+    "clock_offset": ("offset_ms",),
+    "latency": ("links", "ms"),
+    "vote": ("election_timeout_ms",),
+    "frames": ("links", "direction", "kinds", "do", "delay_ms", "count", "after", "deliver"),
+    "heal": ("steps",),
+}
+
+
+class WorkloadPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    name: str = "register"
+    params: dict[str, Any] = {}
+    """Handed to the workload; it refuses what it does not know."""
+
+
+class FaultsPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The random schedule. Times are seconds; each is drawn uniformly from its range."""
+
+    kinds: tuple[str, ...] = ("partition", "pause", "power_loss", "kill", "clock_rate")
+    partitions: tuple[str, ...] = PARTITIONS
+    intensity: float = 1.0
+    """Faults start on average every `every_s / intensity` seconds; 0 is no random faults."""
+    every_s: float = 1.4
+    length_s: tuple[float, float] = (1.2, 3.0)
+    clock_ratio: float = 0.92
+    """Of the declared bound D/E: the fastest voter's rate over the slowest leader's is at most 1 + clock_ratio * D/E."""
+    offset_ms: tuple[float, float] = (1.0, 5.0)
+    latency_ms: tuple[float, float] = (5.0, 40.0)
+
+
+class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Starts a step when a node reports `event` (and `where` matches its fields), not before `after_s`."""
+
+    event: str
+    node: str = ""
+    """A name, a role ("leader", "follower", "$name" of an earlier step's binding), or "" for any."""
+    where: dict[str, Any] = {}
+    after_s: float = 0.0
+    after_step: str = ""
+    """Only once that step is installed."""
+    bind: str = ""
+    """Later steps may name the node where it happened as "$NAME"."""
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One step of the schedule.
+
+    kind      args
+    partition shape, or links = [[from, to], ...] of names or roles; clients = "split" | "none"
+    pause     (targets)
+    kill      (targets); down_s is `for_s`; the node is restarted at the heal
+    power_loss  as kill, and files are cut to their synced length before the restart
+    clock_rate  rates = {target: rate}
+    clock_offset  offset_ms (targets)
+    latency   ms, links
+    vote      election_timeout_ms (targets); has no heal
+    frames    embedded links only: links, direction, kinds, do = hold|drop|duplicate|delay, delay_ms, count, after, deliver
+    heal      steps = [ids]: heals these steps now
+
+    Targets: node names "n1".., or roles: "leader", "follower" (one), "followers" (all), "one" (any), "minority", "majority",
+    "all", "old_leader" (leader when the first step of this schedule ran), "$NAME" (bound by this or an earlier step), "rest"
+    (nodes that no binding names).
+    """
+
+    id: str
+    kind: str
+    at_s: float | None = None
+    on: Trigger | None = None
+    delay_s: float = 0.0
+    """After the trigger fired."""
+    for_s: float | None = None
+    """None: until a heal step or the end of the safety phase."""
+    targets: list[str] = []
+    binds: dict[str, str] = {}
+    """{NAME: role}: resolved when the step runs; this and later steps may name the nodes as "$NAME"."""
+    args: dict[str, Any] = {}
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The declared plan. `driftline run --plan FILE` reads it from TOML; options of the command line override fields."""
+
+    name: str = "default"
+    nodes: int = 5
+    clients: int = 10
+    time_s: float = 30.0
+    """The safety phase."""
+    quiet_s: float = 1.0
+    """From ready to the first fault; clients run."""
+    rate: float = 25.0
+    """Operations per second and client; 0 is as fast as answers come."""
+    op_timeout_ms: int = 400
+    retry: Literal["none", "session"] = "none"
+    workload: WorkloadPlan = WorkloadPlan()
+    node: dict[str, Any] = {}
+    """Options of a node (node.api Options), checked by the system's adapter."""
+    bugs: list[str] = []
+    links: Literal["toxiproxy", "embedded"] = "toxiproxy"
+    faults: FaultsPlan = FaultsPlan()
+    steps: list[Step] = []
+    """Scripted steps, beside the random schedule."""
+    repeat_every_s: float = 0.0
+    """> 0: the scripted steps run again and again with this period while the safety phase lasts."""
+    quotas: Quotas | None = None
+    """None: the default quotas, scaled to the run's length."""
+    expect: list[str] = []
+    wall_s: float = 0.0
+    """Deadline of the whole run; 0: time_s + 60."""
+    check_timeout_s: float = 60.0
+    check_memory_mb: int = 2048
+    system: str = "raft"
+
+
+class ClientStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name and parameters of one client's stream; op i of client c draws from it at position i only."""
+
+    client: int
+    stream: str
+    pinned: str
+    """The node it is pinned to, or "" for one that follows leader hints."""
+
+
+class ExpandedPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    format: str = "driftline-expanded-plan"
+    version: int = 1
+    seed: int
+    plan: Plan
+    steps: list[Step]
+    clients: list[ClientStream]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a TOML plan; PlanError names the field's path, what was found and what is allowed."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Plan)
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {path}: {error.strerror}") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise PlanError(f"the plan {path} cannot be used: {error}") from error
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse what cannot be done, before anything is started; PlanError says field, finding and mend."""
+
+    def need(ok: bool, field: str, found: object, mend: str) -> None:
+        if not ok:
+            raise PlanError(f"plan field {field}: found {found!r}; {mend}")
+
+    need(1 <= plan.nodes <= 9, "nodes", plan.nodes, "give 1 to 9")
+    need(1 <= plan.clients <= 200, "clients", plan.clients, "give 1 to 200")
+    need(0 < plan.time_s <= 86_400, "time_s", plan.time_s, "give more than 0 and at most 86400")
+    need(plan.quiet_s >= 0, "quiet_s", plan.quiet_s, "a time cannot be negative")
+    need(plan.rate >= 0, "rate", plan.rate, "a rate cannot be negative; 0 is unbounded")
+    need(plan.op_timeout_ms > 0, "op_timeout_ms", plan.op_timeout_ms, "give more than 0")
+    need(plan.wall_s >= 0, "wall_s", plan.wall_s, "a time cannot be negative")
+    need(plan.check_timeout_s > 0, "check_timeout_s", plan.check_timeout_s, "give more than 0")
+    need(plan.check_memory_mb >= 64, "check_memory_mb", plan.check_memory_mb, "give at least 64")
+    need(plan.system == "raft", "system", plan.system, "known systems: raft")
+    faults = plan.faults
+    need(faults.intensity >= 0, "faults.intensity", faults.intensity, "give 0 or more")
+    need(faults.every_s > 0, "faults.every_s", faults.every_s, "give more than 0")
+    for name in ("length_s", "offset_ms", "latency_ms"):
+        low, high = getattr(faults, name)
+        need(0 < low <= high, f"faults.{name}", [low, high], "give 0 < low <= high")
+    need(faults.clock_ratio > 0, "faults.clock_ratio", faults.clock_ratio, "give more than 0")
+    for kind in faults.kinds:
+        need(kind in KINDS, "faults.kinds", kind, f"this harness can make {', '.join(KINDS)}")
+    for shape in faults.partitions:
+        need(shape in PARTITIONS, "faults.partitions", shape, f"known: {', '.join(PARTITIONS)}")
+    need(
+        "partition" not in faults.kinds or bool(faults.partitions),
+        "faults.partitions",
+        [],
+        "name at least one shape, or take partition out of faults.kinds",
+    )
+    if faults.intensity > 0 and faults.kinds:
+        need(
+            plan.nodes >= 3,
+            "nodes",
+            plan.nodes,
+            "faults need a quorum that survives: give at least 3 nodes, or faults.kinds = []",
+        )
+    names = {f"n{i + 1}" for i in range(plan.nodes)}
+    seen: set[str] = set()
+    bound: set[str] = set()
+    for position, step in enumerate(plan.steps):
+        where = f"steps[{position}]"
+        need(bool(step.id) and step.id not in seen, f"{where}.id", step.id, "give a unique id")
+        seen.add(step.id)
+        need(
+            step.kind in SCRIPTED,
+            f"{where}.kind",
+            step.kind,
+            f"this harness can make {', '.join(SCRIPTED)}",
+        )
+        need(
+            (step.at_s is None) != (step.on is None),
+            where,
+            {"at_s": step.at_s, "on": step.on is not None},
+            "give either at_s or on",
+        )
+        need(step.at_s is None or step.at_s >= 0, f"{where}.at_s", step.at_s, "not negative")
+        need(step.delay_s >= 0, f"{where}.delay_s", step.delay_s, "not negative")
+        need(step.for_s is None or step.for_s > 0, f"{where}.for_s", step.for_s, "more than 0")
+        need(
+            step.kind != "frames" or plan.links == "embedded",
+            f"{where}.kind",
+            "frames",
+            'toxiproxy cannot see frames; set links = "embedded"',
+        )
+        if step.on is not None and step.on.bind:
+            bound.add(step.on.bind)
+        named = list(step.targets)
+        named += [end for link in step.args.get("links", []) for end in link if end != "clients"]
+        named += list(step.args.get("rates", {}))
+        bound |= set(step.binds)
+        named += list(step.binds.values())
+        for target in named:
+            need(
+                target in names or target in ROLES or target.lstrip("$") in bound,
+                f"{where}.targets",
+                target,
+                f"give a node ({', '.join(sorted(names))}), a role ({', '.join(ROLES)}) "
+                "or $NAME bound by an earlier step",
+            )
+        allowed = STEP_ARGS[step.kind]
+        for name in step.args:
+            need(name in allowed, f"{where}.args.{name}", name, f"known: {', '.join(allowed)}")
+        need(
+            set(step.args.get("steps", [])) <= {other.id for other in plan.steps},
+            f"{where}.args.steps",
+            step.args.get("steps"),
+            "name steps of this plan",
+        )
+
+
+def default_quotas(plan: Plan) -> Quotas:
+    """The coverage a run promises when its plan names none: scaled to 30 s, 5 nodes, 10 clients."""
+    scale = min(1.0, plan.time_s / 30.0)
+    random_faults = plan.faults.intensity > 0 and bool(plan.faults.kinds)
+    kinds = list(plan.faults.kinds) if random_faults else []
+    kinds += [step.kind for step in plan.steps if step.kind not in kinds and step.kind in KINDS]
+    leader_faults = {"partition", "pause", "kill", "power_loss"}
+    return Quotas(
+        ok_per_operation=max(1, int(200 * scale)),
+        ok_total=max(1, int(1000 * scale)),
+        info_total=int(20 * scale) if random_faults else 0,
+        kinds_installed=kinds,
+        forced_leader_changes=(
+            max(1, round(2 * scale)) if random_faults and leader_faults & set(kinds) else 0
+        ),
+        lease_read_at_cut_leader=0,
+        restarts_after_power_loss=1 if random_faults and "power_loss" in kinds else 0,
+    )
+
+
+def expand(plan: Plan, seed: int) -> ExpandedPlan:
+    """The schedule and the clients' streams that this plan and seed give; pure, byte-equal for equal arguments."""
+    check_plan(plan)
+    steps = sorted(
+        [*random_steps(plan, seed), *repeated(plan)],
+        key=lambda step: (step.at_s if step.at_s is not None else -1.0, step.id),
+    )
+    pinned = (plan.clients + 1) // 2
+    clients = [
+        ClientStream(
+            client=client,
+            stream=f"client/{client}",
+            pinned=f"n{(client // 2) % plan.nodes + 1}" if client % 2 == 0 else "",
+        )
+        for client in range(plan.clients)
+    ]
+    assert sum(1 for c in clients if c.pinned) >= pinned
+    return ExpandedPlan(seed=seed, plan=plan, steps=steps, clients=clients)
+
+
+def repeated(plan: Plan) -> list[Step]:
+    """The scripted steps, and their repetitions if the plan repeats them."""
+    if plan.repeat_every_s <= 0:
+        return list(plan.steps)
+    steps: list[Step] = []
+    count = max(1, int(plan.time_s // plan.repeat_every_s))
+    for turn in range(count):
+        shift = turn * plan.repeat_every_s
+        for step in plan.steps:
+            args = dict(step.args)
+            if step.kind == "heal":
+                args["steps"] = [f"{name}.{turn}" for name in args.get("steps", [])]
+            trigger = step.on
+            if trigger is not None:
+                trigger = msgspec.structs.replace(
+                    trigger,
+                    after_s=trigger.after_s + shift,
+                    after_step=f"{trigger.after_step}.{turn}" if trigger.after_step else "",
+                )
+            steps.append(
+                msgspec.structs.replace(
+                    step,
+                    id=f"{step.id}.{turn}",
+                    at_s=None if step.at_s is None else step.at_s + shift,
+                    on=trigger,
+                    args=args,
+                )
+            )
+    return steps
+
+
+def random_steps(plan: Plan, seed: int) -> list[Step]:
+    """Kinds are dealt from shuffled decks, so that a run of some length meets each of them."""
+    faults = plan.faults
+    if faults.intensity <= 0 or not faults.kinds:
+        return []
+    random = stream(seed, "faults")
+    # Cuts around the leader are where leases and elections meet: they are dealt more often.
+    kinds = Deck(random, (*faults.kinds, *(k for k in ("partition",) if k in faults.kinds)))
+    led = ("minority_with_leader",) * 3 if "minority_with_leader" in faults.partitions else ()
+    shapes = Deck(random, (*faults.partitions, *led), first="minority_with_leader")
+    processes = Deck(random, ("leader", "one", "minority"), first="leader")
+    losses = Deck(random, ("leader", "one", "minority", "all"), first="leader")
+    steps: list[Step] = []
+    at_s = random.uniform(0.2, 0.6)
+    while at_s < plan.time_s - 0.8:
+        kind = kinds.draw()
+        for_s = random.uniform(*faults.length_s)
+        targets: list[str] = []
+        args: dict[str, Any] = {}
+        if kind == "partition":
+            args = {"shape": shapes.draw(), "clients": "split"}
+        elif kind in ("pause", "kill"):
+            targets = [processes.draw()]
+        elif kind == "power_loss":
+            targets = [losses.draw()]
+        elif kind == "clock_rate":
+            ratio = 1 + random.uniform(0.9, 1.0) * faults.clock_ratio * drift_bound(plan)
+            slow = random.choice((1.0, ratio**-0.5, 1 / ratio))
+            args = {"rates": {"leader": round(slow, 4), "followers": round(slow * ratio, 4)}}
+            for_s += 2.0
+        elif kind == "clock_offset":
+            targets = [random.choice(("leader", "one"))]
+            args = {"offset_ms": round(random.uniform(*faults.offset_ms), 2)}
+        elif kind == "latency":
+            args = {"links": [["one", "all"]], "ms": round(random.uniform(*faults.latency_ms), 1)}
+        steps.append(
+            Step(
+                id=f"f{len(steps):03d}",
+                kind=kind,
+                at_s=round(at_s, 3),
+                for_s=round(min(for_s, max(0.5, plan.time_s - at_s)), 3),
+                targets=targets,
+                args=args,
+            )
+        )
+        at_s += random.uniform(0.6, 1.4) * faults.every_s / faults.intensity
+    return steps
+
+
+def drift_bound(plan: Plan) -> float:
+    """D/E of the plan's nodes."""
+    drift = float(plan.node.get("max_clock_drift_ms", 125))
+    return drift / float(plan.node.get("election_timeout_ms", 500))
+
+
+class Deck:
+    """Deals its cards in shuffled order and starts again; `first` is dealt first if it is among them."""
+
+    def __init__(self, random: Stream, cards: tuple[str, ...], first: str = "") -> None:
+        self._random = random
+        self._all = cards
+        self._left = [*random.sample(cards, len(cards))]
+        if first in self._left:
+            self._left.remove(first)
+            self._left.append(first)
+
+    def draw(self) -> str:
+        if not self._left:
+            self._left = self._random.sample(self._all, len(self._all))
+        return self._left.pop()

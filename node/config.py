@@ -1,0 +1,91 @@
+"""What a node is told before it starts: one JSON file and a few flags. Unknown fields are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from node.raft.effects import Options
+
+SOCKET_PATH_BYTES_MAX = 107
+"""The kernel's bound on the name of a unix socket (sun_path less its final zero)."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line and says what to mend."""
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One member. `peers` holds the addresses to dial for every other member, which may be proxies in between.
+
+    `group` is the run's id: members of another group are refused. `origin_ns` is the CLOCK_MONOTONIC reading from which all
+    records of the run count.
+    """
+
+    name: str
+    data_dir: str
+    peer_listen: tuple[str, int]
+    client_listen: tuple[str, int]
+    admin_socket: str
+    peers: dict[str, tuple[str, int]]
+    group: str
+    options: Options = Options()
+    seed: str
+    origin_ns: int
+    events_dir: str
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(sorted({self.name, *self.peers}))
+
+
+def check(config: NodeConfig) -> None:
+    """Raises ConfigError for values that parse but cannot work."""
+    if not config.name:
+        raise ConfigError("name: must not be empty")
+    if config.name in config.peers:
+        raise ConfigError(f"peers: holds the node itself ({config.name!r})")
+    if not config.group:
+        raise ConfigError("group: must not be empty")
+    try:
+        bytes.fromhex(config.seed)
+    except ValueError:
+        raise ConfigError(f"seed: {config.seed!r} is not hexadecimal") from None
+    if len(config.admin_socket.encode()) > SOCKET_PATH_BYTES_MAX:
+        raise ConfigError(
+            f"admin_socket: {len(config.admin_socket.encode())} bytes, a socket's path holds {SOCKET_PATH_BYTES_MAX}"
+        )
+    options = config.options
+    for name in ("election_timeout_ms", "election_tick_ms", "heartbeat_ms", "append_timeout_ms"):
+        if getattr(options, name) <= 0:
+            raise ConfigError(f"options.{name}: must be above 0")
+    if options.max_clock_drift_ms < 0:
+        raise ConfigError("options.max_clock_drift_ms: must not be below 0")
+    known = _known_bugs()
+    for bug in options.bugs:
+        if known is not None and bug not in known:
+            raise ConfigError(f"options.bugs: no bug is called {bug!r}")
+
+
+def _known_bugs() -> frozenset[str] | None:
+    from node.raft.bugs import CATALOGUE
+
+    return frozenset(CATALOGUE)
+
+
+def load(path: str | Path) -> NodeConfig:
+    """The configuration in the file at `path`; raises ConfigError."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    try:
+        config = msgspec.json.decode(text, type=NodeConfig)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    try:
+        check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return config

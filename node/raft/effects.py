@@ -1,0 +1,163 @@
+"""What goes into `Raft.step` and what comes out: the contract between the core and its shell.
+
+Everything in one `Effects` may be done at once: whatever rests on bytes is kept by the core and
+only comes out of the step that is given `Persisted(token)`. The shell carries out one Effects in
+the order of its fields: first the events (in the kernel's hands before anything else leaves), then
+messages and replies, then apply, then persist (handed to storage; one sync for all that one turn of
+the loop collected, then `Persisted(token)` with the newest token synced).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from node.raft.messages import Entry, Message
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The group's timing and switches; lengths are in ms of the node's own monotonic clock."""
+
+    election_timeout_ms: int = 500
+    max_clock_drift_ms: int = 125
+    election_tick_ms: int = 50
+    heartbeat_ms: int = 50
+    election_jitter: bool = True
+    """False: every tick and vote timeout has its base length (for scripted rivalries)."""
+    prevote: bool = True
+    leader_lease: bool = True
+    leader_sticky: bool = False
+    check_quorum: bool = True
+    elections: bool = True
+    """False: only an admin `vote` starts an election."""
+    max_entries_per_append: int = 256
+    max_bytes_per_append: int = 262_144
+    max_inflight_appends: int = 8
+    append_timeout_ms: int = 250
+    bugs: tuple[str, ...] = ()
+
+
+class HardState(msgspec.Struct, frozen=True, array_like=True):
+    """The durable (term, voted_for) record; voted_for "" is nobody."""
+
+    term: int = 1
+    voted_for: str = ""
+
+
+# ---- inputs --------------------------------------------------------------------------------------
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """A message from `sender`, after its last byte arrived."""
+
+    sender: str
+    message: Message
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The outgoing connection to `peer` broke: requests in flight there will not be answered."""
+
+    peer: str
+
+
+class Propose(msgspec.Struct, frozen=True, gc=False):
+    """A client command; `token` comes back in Applied or Failed. `crc` is crc32(data)."""
+
+    token: int
+    data: bytes
+    crc: int
+
+
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """A client read; mode is "local", "readindex" or "lease". Answered by ReadReady or Failed."""
+
+    token: int
+    mode: str
+
+
+class Persisted(msgspec.Struct, frozen=True, gc=False):
+    """Every Persist up to and including `token` is synced."""
+
+    token: int
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """`Raft.next_deadline` has come (early or late ticks are harmless)."""
+
+
+class ManualVote(msgspec.Struct, frozen=True):
+    """Admin vote(E'): raft-node.md 3.6."""
+
+    election_timeout_ms: int
+
+
+class ObserveLease(msgspec.Struct, frozen=True):
+    """Ask for the leader lease's state now; emits a `lease` event."""
+
+
+Input = Received | Disconnected | Propose | Read | Persisted | Tick | ManualVote | ObserveLease
+
+# ---- effects -------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something the node reports of itself (docs/architecture.md lists names and fields)."""
+
+    name: str
+    term: int
+    fields: dict[str, object]
+
+
+class Persist(msgspec.Struct, frozen=True):
+    """To be made durable, in this order.
+
+    Cut the log from `truncate_from` on (0: no), append `entries`, write `hard_state` (None: no).
+    """
+
+    token: int
+    hard_state: HardState | None
+    truncate_from: int
+    entries: Sequence[Entry]
+
+
+class Committed(msgspec.Struct, frozen=True, gc=False):
+    """An entry to apply; `token` is the pending client command that *this* entry is, or None."""
+
+    entry: Entry
+    token: int | None
+
+
+class ReadReady(msgspec.Struct, frozen=True, gc=False):
+    """The read may be answered from the state machine as it is after this same Effects' apply.
+
+    `index` is the last entry that the state then holds.
+    """
+
+    token: int
+    index: int
+    term: int
+
+
+class Failed(msgspec.Struct, frozen=True, gc=False):
+    """A client command or read that gets an error. `definite`: it did not and will never take
+    effect.
+    """
+
+    token: int
+    code: str
+    definite: bool
+    leader: str
+
+
+class Effects(msgspec.Struct):
+    events: list[Event] = []
+    messages: list[tuple[str, Message]] = []
+    failed: list[Failed] = []
+    apply: list[Committed] = []
+    reads: list[ReadReady] = []
+    persist: list[Persist] = []
+    fatal: str = ""
+    """An invariant of the core is broken: the shell writes the events, prints this to stderr and
+    exits with status 70.
+    """

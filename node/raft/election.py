@@ -1,0 +1,325 @@
+"""Elections: pre-vote, vote, and a node's own vote under its own promise (raft-node.md 3.2 to 3.4;
+Raft thesis 9.6).
+
+The one rule: a vote speaks only when it is on disk. Requests, replies and events about it come out
+of the step that is told so. The functions act on a `Raft`; its state is in raft.py.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Final
+
+from node.raft import events
+from node.raft.lease import quorum_stamp
+from node.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+FOLLOWER: Final = "follower"
+CANDIDATE: Final = "candidate"
+LEADER: Final = "leader"
+
+
+def quorum(members: int) -> int:
+    """The smallest majority."""
+    return members // 2 + 1
+
+
+def draw(rng: random.Random, base_ns: int, spread_ns: int, jitter: bool) -> int:
+    """A delay in [base, base + spread], exactly base without jitter."""
+    return base_ns + rng.randint(0, spread_ns) if jitter else base_ns
+
+
+class Ballot:
+    """The count of one pre-vote or vote. Answers are matched by call, grants counted once per
+    member.
+    """
+
+    __slots__ = ("calls", "grants", "last_index", "last_leader", "last_term", "pre", "started_ns")
+
+    def __init__(
+        self, pre: bool, last_leader: str, last_index: int, last_term: int, now_ns: int
+    ) -> None:
+        self.pre = pre
+        self.last_leader = last_leader
+        """The holder of this node's own promise: its grant is its consent to end that promise."""
+        self.last_index = last_index
+        self.last_term = last_term
+        self.started_ns = now_ns
+        self.calls: dict[int, str] = {}
+        self.grants: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Ballot({'pre-vote' if self.pre else 'vote'}, grants={sorted(self.grants)})"
+
+
+def log_ok(raft: Raft, last_term: int, last_index: int) -> bool:
+    """Is the candidate's last id at least our own? Only entries on our disk count: no others were
+    ever acknowledged.
+    """
+    log = raft.log
+    if (last_term, last_index) >= (log.flushed_term, log.flushed):
+        return True
+    return raft.bugs.breaks("no_log_check")
+
+
+def votable_time(raft: Raft) -> int:
+    """How long this node's promise still forbids to vote; nothing without leader leases."""
+    return raft.promise.remaining(raft.now) if raft.options.leader_lease else 0
+
+
+def sticks(raft: Raft) -> bool:
+    """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody."""
+    if not raft.options.leader_sticky or raft.state != LEADER:
+        return False
+    stamps = [peer.last_rpc_send for peer in raft.peers.values()]
+    return raft.now < quorum_stamp(stamps, len(raft.members), raft.now) + raft.election_timeout_ns
+
+
+# ---- timers --------------------------------------------------------------------------------------
+
+
+def on_tick(raft: Raft) -> None:
+    """Timers of a follower or candidate."""
+    now = raft.now
+    if raft.grant_due is not None and now >= raft.grant_due:
+        raft.grant_due = None
+        grant_self(raft)
+    if raft.state == CANDIDATE and raft.vote_due is not None and now >= raft.vote_due:
+        raft.step_down(raft.term, "vote_timeout")
+        if raft.options.elections:
+            campaign(raft)
+    elif raft.state == FOLLOWER and now >= raft.election_due:
+        arm(raft)
+        triggered, raft.triggered = raft.triggered, False
+        if triggered or (raft.options.elections and not raft.promise.remaining(now)):
+            campaign(raft)
+
+
+def arm(raft: Raft, *, after_candidacy: bool = False) -> None:
+    """Set the free-running election tick; leader messages renew the promise, not the tick.
+
+    Without pre-vote a candidacy costs the others a term each. One that ended is followed by a pause
+    of E, or rivals with ticks far shorter than the promises would depose each other for ever.
+    """
+    length_ns = raft.tick_ns
+    if after_candidacy and not raft.options.prevote:
+        length_ns = raft.election_timeout_ns
+    raft.election_due = raft.now + draw(
+        raft.rng, length_ns, length_ns, raft.options.election_jitter
+    )
+
+
+def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
+    """Admin vote(E'): a follower's next tick, E' away at most, starts an election without waiting
+    for the promise.
+
+    All promises keep their lengths. Anything but a follower, and E' > E + D, is ignored.
+    """
+    length_ns = election_timeout_ms * 1_000_000
+    if raft.state != FOLLOWER or not 0 <= length_ns <= raft.election_timeout_ns + raft.drift_ns:
+        return
+    raft.triggered = True
+    raft.election_due = min(raft.election_due, raft.now + length_ns)
+
+
+def campaign(raft: Raft) -> None:
+    """Start an election the way the options say."""
+    raft.leader_id = ""
+    if raft.options.prevote:
+        start_pre_vote(raft)
+    else:
+        elect_self(raft)
+
+
+# ---- asking --------------------------------------------------------------------------------------
+
+
+def start_pre_vote(raft: Raft) -> None:
+    """Ask who would vote for us in the next term; changes no term, no vote, no promise.
+
+    A round younger than E over the same term and log is continued: links slower than a tick still
+    get their answers counted.
+    """
+    log, old = raft.log, raft.ballot
+    last_index, last_term = log.flushed, log.flushed_term
+    if (
+        old is None
+        or not old.pre
+        or (old.last_index, old.last_term) != (last_index, last_term)
+        or raft.now - old.started_ns >= raft.election_timeout_ns
+    ):
+        raft.ballot = Ballot(True, raft.promise.holder, last_index, last_term, raft.now)
+    ballot = raft.ballot
+    assert ballot is not None
+    for peer in raft.others:
+        if peer not in ballot.grants:
+            call = raft.next_call()
+            ballot.calls[call] = peer
+            raft.out.messages.append((peer, PreVote(raft.term + 1, call, last_index, last_term)))
+    grant_self(raft)
+
+
+def elect_self(raft: Raft) -> None:
+    """Become candidate in the next term; nothing is said before the term and the own vote are on
+    disk.
+    """
+    previous = raft.term
+    raft.counters["elections"] += 1
+    raft.state = CANDIDATE
+    raft.leader_id = ""
+    raft.triggered = False
+    raft.grant_due = None
+    raft.vote_due = raft.now + draw(
+        raft.rng,
+        raft.election_timeout_ns + raft.drift_ns,
+        raft.election_timeout_ns,
+        raft.options.election_jitter,
+    )
+    raft.raise_term(raft.term + 1)
+    cast_vote(raft, raft.name)
+    log = raft.log
+    raft.ballot = Ballot(False, raft.promise.holder, log.flushed, log.flushed_term, raft.now)
+    raft.when_durable(announce, (raft, raft.term, previous))
+
+
+def announce(raft: Raft, term: int, previous: int) -> None:
+    """The candidacy is on disk: say so and ask for votes."""
+    out = raft.out
+    out.events.append(events.term_change(term, previous, "candidate"))
+    out.events.append(events.become_candidate(term))
+    out.events.append(events.vote_granted(term, raft.name))
+    ballot = raft.ballot
+    if raft.state != CANDIDATE or raft.term != term or ballot is None:
+        return
+    for peer in raft.others:
+        call = raft.next_call()
+        ballot.calls[call] = peer
+        out.messages.append((peer, RequestVote(term, call, ballot.last_index, ballot.last_term)))
+    grant_self(raft)
+
+
+def grant_self(raft: Raft) -> None:
+    """Count the own grant, or wait for the end of the own promise (or for its holder's grant)."""
+    remaining = votable_time(raft)
+    if remaining:
+        raft.grant_due = raft.now + remaining
+    else:
+        count(raft, raft.name)
+
+
+def count(raft: Raft, voter: str) -> None:
+    """Add a grant; a quorum of pre-votes starts the vote, a quorum of votes makes a leader."""
+    ballot = raft.ballot
+    if ballot is None:
+        return
+    ballot.grants.add(voter)
+    if voter == ballot.last_leader and voter != raft.name:
+        ballot.grants.add(raft.name)
+    if raft.name in ballot.grants:
+        raft.grant_due = None
+    if len(ballot.grants) < raft.quorum:
+        return
+    raft.ballot = None
+    if ballot.pre:
+        elect_self(raft)
+    else:
+        raft.become_leader()
+
+
+# ---- voting --------------------------------------------------------------------------------------
+
+
+def cast_vote(raft: Raft, candidate: str) -> None:
+    """Vote for `candidate` in the current term, to be made durable with this step."""
+    raft.voted_for = candidate
+    if not raft.bugs.breaks("vote_not_persisted"):
+        raft.durable_vote = candidate
+        raft.hard_dirty = True
+
+
+def on_pre_vote(raft: Raft, sender: str, m: PreVote) -> None:
+    """Would this node vote for `sender`? Nothing changes here."""
+    granted = by_lease = False
+    if m.term >= raft.term and log_ok(raft, m.last_term, m.last_index):
+        by_lease = votable_time(raft) > 0 or sticks(raft)
+        granted = not by_lease
+    if granted:
+        raft.out.events.append(events.prevote_granted(raft.term, sender, m.term))
+    disrupted = raft.state == LEADER
+    raft.reply(sender, PreVoteReply(raft.term, m.call, granted, by_lease, disrupted))
+
+
+def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
+    """Grant or refuse; a refusal by lease leaves even the term alone."""
+    previous = raft.term
+    ok = log_ok(raft, m.last_term, m.last_index)
+    again = m.term == raft.term and raft.voted_for == sender
+    if m.term < raft.term:
+        refuse_vote(raft, sender, m, previous, by_lease=False, disrupted=False)
+        return
+    if (votable_time(raft) and not (again and raft.promise.by_vote)) or sticks(raft):
+        refuse_vote(raft, sender, m, previous, by_lease=ok, disrupted=False)
+        return
+    disrupted = raft.state == LEADER
+    if m.term > raft.term:
+        raft.step_down(m.term, "higher_term_request")
+    free = raft.voted_for in ("", sender)
+    if ok and not free and raft.bugs.breaks("double_vote"):
+        free, again = True, False
+    if not (ok and free):
+        refuse_vote(raft, sender, m, previous, by_lease=False, disrupted=disrupted)
+        return
+    if not again:
+        raft.step_down(raft.term, "vote_for_candidate")
+        cast_vote(raft, sender)
+    raft.promise.renew(sender, raft.now, by_vote=True)
+    raft.when_durable(speak_vote, (raft, sender, m, previous, disrupted, again))
+
+
+def refuse_vote(
+    raft: Raft, sender: str, m: RequestVote, previous: int, *, by_lease: bool, disrupted: bool
+) -> None:
+    raft.out.events.append(events.vote_refused(raft.term, sender, m.term, by_lease))
+    reply = RequestVoteReply(raft.term, m.call, False, by_lease, disrupted, previous)
+    raft.reply(sender, reply)
+
+
+def speak_vote(
+    raft: Raft, sender: str, m: RequestVote, previous: int, disrupted: bool, again: bool
+) -> None:
+    """The vote is on disk: say so, unless the term has moved on meanwhile."""
+    granted = raft.term == m.term and raft.voted_for == sender
+    if granted and not again:
+        raft.out.events.append(events.vote_granted(raft.term, sender))
+    reply = RequestVoteReply(raft.term, m.call, granted, False, disrupted, previous)
+    raft.reply(sender, reply)
+
+
+# ---- answers -------------------------------------------------------------------------------------
+
+
+def on_pre_vote_reply(raft: Raft, sender: str, m: PreVoteReply) -> None:
+    """Count a grant of the round in progress; refusals are not retried before the next tick."""
+    if m.term > raft.term:
+        raft.step_down(m.term, "higher_term_response")
+        return
+    ballot = raft.ballot
+    if ballot is None or not ballot.pre or ballot.calls.get(m.call) != sender:
+        return
+    if m.granted:
+        count(raft, sender)
+
+
+def on_request_vote_reply(raft: Raft, sender: str, m: RequestVoteReply) -> None:
+    """Count a vote; it must answer a request of this very candidacy."""
+    if m.term > raft.term:
+        raft.step_down(m.term, "higher_term_response")
+        return
+    ballot = raft.ballot
+    if ballot is None or ballot.pre or ballot.calls.get(m.call) != sender or m.term != raft.term:
+        return
+    if m.granted:
+        count(raft, sender)

@@ -1,0 +1,94 @@
+"""What a node reports of itself: one constructor per event, so that names and fields stand in one
+place.
+
+Monitors judge runs by these, hence one rule: an event about bytes leaves only when the bytes are on
+disk, in the same Effects as the message that speaks of them, or earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from node.raft.effects import Event
+from node.raft.messages import Entry
+
+
+def boot(term: int, voted_for: str, last_index: int, last_term: int, first_boot: bool) -> Event:
+    """A life begins with this on disk. The shell emits it, before the first step."""
+    return Event(
+        "boot",
+        term,
+        {
+            "last_index": last_index,
+            "last_term": last_term,
+            "voted_for": voted_for,
+            "first_boot": first_boot,
+        },
+    )
+
+
+def prevote_granted(term: int, candidate: str, for_term: int) -> Event:
+    return Event("prevote_granted", term, {"candidate": candidate, "for_term": for_term})
+
+
+def vote_granted(term: int, candidate: str) -> Event:
+    """`term` is the one voted in, and the vote is on disk; a candidate's own vote is one too."""
+    return Event("vote_granted", term, {"candidate": candidate})
+
+
+def vote_refused(term: int, candidate: str, for_term: int, by_lease: bool) -> Event:
+    fields: dict[str, object] = {"candidate": candidate, "for_term": for_term, "by_lease": by_lease}
+    return Event("vote_refused", term, fields)
+
+
+def term_change(term: int, previous: int, reason: str) -> Event:
+    return Event("term_change", term, {"from": previous, "reason": reason})
+
+
+def become_candidate(term: int) -> Event:
+    return Event("become_candidate", term, {})
+
+
+def become_leader(term: int, last_index: int, last_term: int) -> Event:
+    """The log as it was when the votes sufficed, before the first entry of the new term."""
+    return Event("become_leader", term, {"last_index": last_index, "last_term": last_term})
+
+
+def lease_ready(term: int, epoch: int) -> Event:
+    return Event("lease_ready", term, {"epoch": epoch})
+
+
+def step_down(term: int, reason: str) -> Event:
+    """A leader of `term` stops being one. The reasons are the constants of raft.py."""
+    return Event("step_down", term, {"reason": reason})
+
+
+def following(term: int, leader: str) -> Event:
+    return Event("following", term, {"leader": leader})
+
+
+def lease(term: int, state: str, epoch: int, until_ns: int) -> Event:
+    """The leader lease was looked at. `until_ns` is on the node's own clock, 0 unless valid."""
+    return Event("lease", term, {"state": state, "epoch": epoch, "until_ns": until_ns})
+
+
+def append_ack(term: int, leader: str, last_index: int) -> Event:
+    return Event("append_ack", term, {"leader": leader, "last_index": last_index})
+
+
+def commit(term: int, index: int) -> Event:
+    return Event("commit", term, {"index": index})
+
+
+def apply(term: int, first: int, entries: Sequence[Entry]) -> Event:
+    pairs = [[entry.term, entry.crc] for entry in entries]
+    return Event("apply", term, {"first": first, "entries": pairs})
+
+
+def truncate(term: int, first: int) -> Event:
+    """The log is cut from index `first` on."""
+    return Event("truncate", term, {"from": first})
+
+
+def readindex(term: int, index: int, count: int) -> Event:
+    return Event("readindex", term, {"index": index, "count": count})

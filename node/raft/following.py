@@ -1,0 +1,109 @@
+"""The follower's side of replication (raft-node.md 3.9, follower append).
+
+The one rule: an acknowledgement covers only what is on this node's disk and was checked against the
+leader's log by that very message; nothing past it is committed because of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.raft import events
+from node.raft.election import FOLLOWER
+from node.raft.messages import AppendEntries, AppendEntriesReply
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+
+def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
+    """An append, heartbeat or probe from a leader of m.term."""
+    if m.term < raft.term:
+        refuse(raft, sender, m)
+        return
+    if raft.leader_id != sender or m.term > raft.term or raft.state != FOLLOWER:
+        if m.term == raft.term and raft.leader_id and raft.state == FOLLOWER:
+            raft.step_down(raft.term + 1, "leader_conflict")
+            refuse(raft, sender, m)
+            return
+        raft.step_down(m.term, "new_leader")
+        raft.leader_id = sender
+        raft.out.events.append(events.following(raft.term, sender))
+    raft.promise.renew(sender, raft.now)
+    raft.last_leader_message = raft.now
+    log, entries = raft.log, m.entries
+    if not log.matches(m.prev_index, m.prev_term):
+        refuse(raft, sender, m, log.last_possible_match(m.prev_index))
+    elif entries:
+        if store(raft, m):
+            acknowledge(raft, sender, m, entries[-1].index)
+    else:
+        # A heartbeat must not wait for the disk: it speaks of what is there already.
+        acknowledge(raft, sender, m, min(m.prev_index, log.flushed))
+
+
+def refuse(raft: Raft, sender: str, m: AppendEntries, last_index: int | None = None) -> None:
+    last = raft.log.last_index if last_index is None else last_index
+    raft.reply(sender, AppendEntriesReply(raft.term, m.call, False, 0, last, m.prev_index, m.round))
+
+
+def store(raft: Raft, m: AppendEntries) -> bool:
+    """Append what is new; cut only from the first entry that differs. False: an invariant is
+    broken.
+    """
+    log, entries = raft.log, m.entries
+    if m.prev_index < log.last_index:
+        known = log.first_difference(entries)
+        if known == len(entries):
+            return True
+        entries = entries[known:]
+        first = entries[0].index
+        if first <= log.last_index:
+            if first <= raft.commit:
+                raft.out.fatal = (
+                    f"{raft.name} must cut its log from {first}, committed are {raft.commit}: "
+                    f"the leader of term {m.term} sends term {entries[0].term} where term "
+                    f"{log.term_at(first)} is committed"
+                )
+                return False
+            log.truncate(first)
+            raft.counters["truncations"] += 1
+            raft.cut = first
+            raft.out.events.append(events.truncate(raft.term, first))
+    log.entries.extend(entries)
+    raft.fresh.extend(entries)
+    return True
+
+
+def acknowledge(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
+    """Answer once everything up to `match`, and our term, is on disk."""
+    safe = match <= raft.log.flushed
+    early = not safe and raft.bugs.breaks("ack_before_fsync")
+    if early or (safe and not raft.hard_pending):
+        speak(raft, sender, m, match)
+    else:
+        raft.when_durable(speak, (raft, sender, m, match))
+
+
+def speak(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
+    """The acknowledgement leaves, unless the term has moved on while the disk worked."""
+    term = raft.term
+    if term != m.term:
+        refuse(raft, sender, m)
+        return
+    out = raft.out
+    if match > raft.acked or term != raft.acked_term:
+        raft.acked = match
+        raft.acked_term = term
+        out.events.append(events.append_ack(term, sender, match))
+    out.messages.append(
+        (
+            sender,
+            AppendEntriesReply(
+                term, m.call, True, match, raft.log.last_index, m.prev_index, m.round
+            ),
+        )
+    )
+    commit = m.commit if m.commit < match else match
+    if commit > raft.commit:
+        raft.advance_commit(commit)

@@ -1,0 +1,103 @@
+"""The RPCs between members, as frozen values (braft's names; fields of the Raft paper).
+
+A request is answered by the message of the same name with `Reply`. `call` matches the two: it is
+drawn by the sender, never used twice in one life of a node, and echoed. Terms and indices are plain
+integers, 0 meaning "none".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+NOOP: Final = 0
+DATA: Final = 1
+CONFIGURATION: Final = 2
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One log entry. `crc` is crc32(data), made once where the entry is born and carried on."""
+
+    index: int
+    term: int
+    kind: int
+    data: bytes
+    crc: int
+
+
+class AppendEntries(msgspec.Struct, frozen=True, tag="append_entries", array_like=True, gc=False):
+    """Entries after (prev_index, prev_term); an empty one is a heartbeat or a probe.
+
+    `round` is the newest read round.
+    """
+
+    term: int
+    call: int
+    prev_index: int
+    prev_term: int
+    commit: int
+    round: int
+    entries: list[Entry]
+
+
+class AppendEntriesReply(
+    msgspec.Struct, frozen=True, tag="append_entries_reply", array_like=True, gc=False
+):
+    """`prev_index` and `round` are echoed.
+
+    On success both logs agree up to prev_index + count, and `match` says how much of that is on the
+    follower's disk (all of it, unless the request was empty). On a refusal because of the log,
+    `last_index` is the newest index at which the logs may still agree: the follower's last one, or
+    the one below its run of the conflicting term.
+    """
+
+    term: int
+    call: int
+    success: bool
+    match: int
+    last_index: int
+    prev_index: int
+    round: int
+
+
+class PreVote(msgspec.Struct, frozen=True, tag="pre_vote", array_like=True, gc=False):
+    """Would you vote for me in `term`? Changes nothing at the voter."""
+
+    term: int
+    call: int
+    last_index: int
+    last_term: int
+
+
+class PreVoteReply(msgspec.Struct, frozen=True, tag="pre_vote_reply", array_like=True, gc=False):
+    term: int
+    call: int
+    granted: bool
+    rejected_by_lease: bool
+    disrupted: bool
+
+
+class RequestVote(msgspec.Struct, frozen=True, tag="request_vote", array_like=True, gc=False):
+    term: int
+    call: int
+    last_index: int
+    last_term: int
+
+
+class RequestVoteReply(
+    msgspec.Struct, frozen=True, tag="request_vote_reply", array_like=True, gc=False
+):
+    term: int
+    call: int
+    granted: bool
+    rejected_by_lease: bool
+    disrupted: bool
+    previous_term: int
+
+
+Request = AppendEntries | PreVote | RequestVote
+Reply = AppendEntriesReply | PreVoteReply | RequestVoteReply
+Message = Request | Reply
+
+REPLIES: Final = (AppendEntriesReply, PreVoteReply, RequestVoteReply)

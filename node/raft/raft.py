@@ -1,0 +1,467 @@
+"""The Raft core of one member: a value that is stepped (Raft thesis 3 and 6; raft-node.md).
+
+`Raft.step(input, now_ns) -> Effects` is the whole face. Time, randomness and data come in as
+arguments, nothing else does, so a life of a member is the list of its inputs. This file holds the
+state and what every part shares: terms, stepping down, becoming leader, and durability. The rules
+live beside it: election.py, following.py, replication.py, reads.py, lease.py, log.py.
+
+The one rule of durability: what rests on bytes waits for them. Within one step, changes to the
+term, the vote and the log are collected; at its end they leave as one Persist; `when_durable` keeps
+what speaks of them until `Persisted` covers it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from node.raft import election, events, following, reads, replication
+from node.raft.bugs import Seeded
+from node.raft.effects import (
+    Committed,
+    Disconnected,
+    Effects,
+    Failed,
+    HardState,
+    Input,
+    ManualVote,
+    ObserveLease,
+    Options,
+    Persist,
+    Persisted,
+    Propose,
+    Read,
+    Received,
+    Tick,
+)
+from node.raft.election import CANDIDATE, FOLLOWER, LEADER, Ballot
+from node.raft.lease import FollowerLease
+from node.raft.log import Log
+from node.raft.messages import (
+    DATA,
+    NOOP,
+    AppendEntries,
+    AppendEntriesReply,
+    Entry,
+    Message,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+)
+
+STEP_DOWN_REASONS: Final = (
+    "higher_term_request",
+    "higher_term_response",
+    "new_leader",
+    "dead_nodes",
+    "lease_expired",
+    "vote_for_candidate",
+    "leader_conflict",
+)
+"""Why a leader steps down (raft-node.md 3.7); a candidate may also time out ("vote_timeout")."""
+
+_MS: Final = 1_000_000
+
+
+class Raft:
+    """One member. `hard_state` and `log` are what its disk holds, synced; `seed` makes all of its
+    randomness.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[str],
+        options: Options,
+        hard_state: HardState,
+        log: Sequence[Entry],
+        first_boot: bool,
+        seed: bytes,
+        now_ns: int,
+    ) -> None:
+        if name not in members or len(set(members)) != len(members):
+            raise ValueError(f"{name!r} must be in members, and each only once: {list(members)}")
+        self.name = name
+        self.members = tuple(members)
+        self.others = tuple(member for member in members if member != name)
+        self.quorum = election.quorum(len(members))
+        self.options = options
+        self.election_timeout_ns = options.election_timeout_ms * _MS
+        self.drift_ns = options.max_clock_drift_ms * _MS
+        self.tick_ns = options.election_tick_ms * _MS
+        self.heartbeat_ns = options.heartbeat_ms * _MS
+        self.append_timeout_ns = options.append_timeout_ms * _MS
+        self.bugs = Seeded(options.bugs)
+        self.rng = random.Random(hashlib.blake2b(seed, person=b"raft").digest())
+        self._call = self.rng.getrandbits(48)
+
+        self.now = now_ns
+        self.out = Effects()
+
+        # Durable, as this node holds it in memory.
+        self.term = hard_state.term
+        self.voted_for = hard_state.voted_for
+        self.log = Log(log)
+        self.commit = 0
+
+        # Durability. `hard_dirty`, `cut` and `fresh` are what this step has changed so far.
+        self.durable_vote = self.voted_for
+        self.hard_dirty = False
+        self.cut = 0
+        self.fresh: list[Entry] = []
+        self.token = 0
+        self.persisted = 0
+        self._hard_token = 0
+        self._waiting: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
+        if self.term < self.log.last_term:
+            # The record of the term was lost after entries of it were written: assume that its vote
+            # was given.
+            self.term = self.log.last_term + 1
+            self.voted_for = self.durable_vote = ""
+            self.hard_dirty = True
+
+        # Elections.
+        self.state = FOLLOWER
+        self.leader_id = ""
+        self.last_leader_message: int | None = None
+        self.ballot: Ballot | None = None
+        self.triggered = False
+        self.vote_due: int | None = None
+        self.grant_due: int | None = None
+        self.promise = FollowerLease(self.election_timeout_ns, self.drift_ns, self.bugs)
+        if not first_boot:
+            # Whatever was promised before the restart is forgotten: assume the longest promise.
+            self.promise.renew("", now_ns)
+        self.election_due = 0
+        election.arm(self)
+        self.acked = 0
+        self.acked_term = 0
+
+        # Leadership.
+        self.epoch = 0
+        self.term_start = 0
+        """Index of the first entry of this leadership."""
+        self.peers: dict[str, replication.Replicator] = {}
+        self.leader_due = 0
+        self.check_due = 0
+        self.pending: dict[int, int] = {}
+        """index -> token of each client command appended in this leadership and not yet committed.
+        """
+        self.rounds = reads.Rounds()
+        self._batch_key = (0, 0)
+        self._batch: list[Entry] = []
+
+        self.counters: dict[str, int] = dict.fromkeys(
+            ("elections", "leaderships", "step_downs", "proposals", "committed", "truncations"), 0
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Raft({self.name}, {self.state}, term={self.term}, leader={self.leader_id!r}, "
+            f"commit={self.commit}, {self.log!r})"
+        )
+
+    # ---- the face --------------------------------------------------------------------------------
+
+    def step(self, input: Input, now_ns: int) -> Effects:
+        """Take one input at `now_ns` of the node's own clock, and say what is to be done."""
+        out = self.out = Effects()
+        self.now = now_ns
+        if type(input) is Received:
+            message = input.message
+            _RECEIVED[type(message)](self, input.sender, message)
+        else:
+            _INPUTS[type(input)](self, input)
+        if self.fresh or self.hard_dirty or self.cut:
+            self._hand_over()
+        return out
+
+    @property
+    def next_deadline(self) -> int | None:
+        """When a Tick is due next, on the node's own clock."""
+        if self.state == LEADER:
+            return self.leader_due
+        if self.state == CANDIDATE:
+            due = self.vote_due
+        else:
+            due = self.election_due if self.options.elections or self.triggered else None
+        if self.grant_due is not None and (due is None or self.grant_due < due):
+            return self.grant_due
+        return due
+
+    @property
+    def applied(self) -> int:
+        """Every committed entry is in some Effects' `apply` already."""
+        return self.commit
+
+    def status(self, now_ns: int | None = None) -> dict[str, Any]:
+        """How this member stands, as plain values; ages are as of `now_ns` or the last step."""
+        if now_ns is not None:
+            self.now = now_ns
+        now = self.now
+        lease, until = reads.lease_state(self)
+        heard = self.last_leader_message
+        return {
+            "name": self.name,
+            "members": list(self.members),
+            "state": self.state,
+            "term": self.term,
+            "voted_for": self.voted_for,
+            "leader_id": self.leader_id,
+            "commit": self.commit,
+            "applied": self.applied,
+            "first_index": 1,
+            "last_index": self.log.last_index,
+            "last_term": self.log.last_term,
+            "disk_index": self.log.flushed,
+            "pending": len(self.pending),
+            "reads_waiting": len(self.rounds.open) + len(self.rounds.waiting),
+            "lease": {
+                "state": lease,
+                "epoch": self.epoch,
+                "remaining_ns": max(0, until - now),
+            },
+            "votable_ns": self.promise.remaining(now) if self.options.leader_lease else 0,
+            "last_leader_message_age_ns": None if heard is None else now - heard,
+            "peers": {
+                peer.name: {
+                    "next_index": peer.next_index,
+                    "match": peer.match,
+                    "inflight": len(peer.inflight),
+                    "state": peer.state,
+                    "errors": peer.errors,
+                    "heartbeats": peer.heartbeats,
+                    "appends": peer.appends,
+                    "last_rpc_send_age_ns": now - peer.last_rpc_send,
+                }
+                for peer in self.peers.values()
+            },
+            "counters": dict(self.counters),
+            "bugs": dict(self.bugs.hits),
+        }
+
+    # ---- terms and states ------------------------------------------------------------------------
+
+    def raise_term(self, term: int) -> None:
+        """A new term, with no vote in it, to be made durable with this step."""
+        assert term > self.term
+        self.term = term
+        self.voted_for = self.durable_vote = ""
+        self.hard_dirty = True
+
+    def step_down(self, term: int, reason: str) -> None:
+        """Be a follower without a leader, in `term` (the current one or a later).
+
+        Neither renews the own promise nor re-arms a follower's running tick.
+        """
+        if self.state == LEADER:
+            self._stop_leading(reason)
+        if self.state == CANDIDATE:
+            self.state = FOLLOWER
+            self.vote_due = None
+            election.arm(self, after_candidacy=True)
+        self.ballot = None
+        self.grant_due = None
+        self.leader_id = ""
+        if term > self.term:
+            previous = self.term
+            self.raise_term(term)
+            self.when_durable(_report_term, (self, term, previous, reason))
+
+    def _stop_leading(self, reason: str) -> None:
+        self.state = FOLLOWER
+        self.leader_id = ""
+        self.counters["step_downs"] += 1
+        self.out.events.append(events.step_down(self.term, reason))
+        self.peers = {}
+        pending, self.pending = self.pending, {}
+        for token in pending.values():
+            # Some successor may yet commit the entry, so nobody may say that it failed.
+            self.fail(token, "stepped_down", self.bugs.breaks("fail_for_unknown"))
+        for token in self.rounds.drain():
+            self.fail(token, "not_leader", True)
+        election.arm(self)
+
+    def become_leader(self) -> None:
+        """A quorum voted for this node in this term."""
+        log = self.log
+        self.out.events.append(events.become_leader(self.term, log.last_index, log.last_term))
+        self.counters["leaderships"] += 1
+        self.state = LEADER
+        self.leader_id = self.name
+        self.vote_due = self.grant_due = None
+        self.ballot = None
+        self.promise.reset()
+        self.epoch += 1
+        self.term_start = log.last_index + 1
+        self.check_due = self.now + self.election_timeout_ns
+        self.leader_due = min(self.check_due, self.now + self.heartbeat_ns)
+        replication.start(self)
+        self._append(NOOP, b"", 0)
+
+    # ---- client commands -------------------------------------------------------------------------
+
+    def _append(self, kind: int, data: bytes, crc: int) -> int:
+        index = self.log.last_index + 1
+        entry = Entry(index, self.term, kind, data, crc)
+        self.log.entries.append(entry)
+        self.fresh.append(entry)
+        replication.fill_all(self)
+        if self.bugs.active:
+            replication.advance_commit(self)
+        return index
+
+    def on_propose(self, propose: Propose) -> None:
+        if self.state != LEADER:
+            self.fail(propose.token, "not_leader", True)
+            return
+        self.counters["proposals"] += 1
+        self.pending[self.log.last_index + 1] = propose.token
+        self._append(DATA, propose.data, propose.crc)
+
+    def fail(self, token: int, code: str, definite: bool) -> None:
+        self.out.failed.append(Failed(token, code, definite, self.leader_id))
+
+    def advance_commit(self, index: int) -> None:
+        """Everything up to `index` is committed, and leaves to be applied now."""
+        first = self.commit + 1
+        entries = self.log.entries[self.commit : index]
+        self.commit = index
+        self.counters["committed"] += len(entries)
+        out = self.out
+        out.events.append(events.commit(self.term, index))
+        out.events.append(events.apply(self.term, first, entries))
+        take = self.pending.pop
+        if self.pending:
+            out.apply.extend([Committed(entry, take(entry.index, None)) for entry in entries])
+        else:
+            out.apply.extend([Committed(entry, None) for entry in entries])
+        if self.state == LEADER and first <= self.term_start <= index:
+            if self.options.leader_lease:
+                out.events.append(events.lease_ready(self.term, self.epoch))
+            reads.start_round(self)
+
+    # ---- sending ---------------------------------------------------------------------------------
+
+    def next_call(self) -> int:
+        self._call += 1
+        return self._call
+
+    def wake_at(self, due_ns: int) -> None:
+        """A leader's timer was set: tick no later than this."""
+        if due_ns < self.leader_due:
+            self.leader_due = due_ns
+
+    def batch(self, first: int) -> list[Entry]:
+        """The entries of one append from `first` on; peers at the same place share one list."""
+        key = (first, self.log.last_index)
+        if key != self._batch_key:
+            options = self.options
+            self._batch = self.log.slice(
+                first, options.max_entries_per_append, options.max_bytes_per_append
+            )
+            self._batch_key = key
+        return self._batch
+
+    def reply(self, to: str, message: Message) -> None:
+        """Send once the term (and vote) it speaks of is on disk."""
+        if self.hard_pending:
+            self.when_durable(_send, (self, to, message))
+        else:
+            self.out.messages.append((to, message))
+
+    # ---- durability ------------------------------------------------------------------------------
+
+    @property
+    def hard_pending(self) -> bool:
+        """Is the current term or vote not known to be on disk?"""
+        return self.hard_dirty or self._hard_token > self.persisted
+
+    def when_durable(self, then: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Call `then(*arguments)` as soon as everything changed so far is on disk; at once if it
+        is.
+        """
+        token = self.token + (1 if self.hard_dirty or self.fresh or self.cut else 0)
+        if token <= self.persisted:
+            then(*arguments)
+        else:
+            self._waiting.append((token, then, arguments))
+
+    def _hand_over(self) -> None:
+        """What this step changed leaves as one Persist."""
+        self.token = token = self.token + 1
+        hard = None
+        if self.hard_dirty:
+            hard = HardState(self.term, self.durable_vote)
+            self._hard_token = token
+            self.hard_dirty = False
+        if self.fresh:
+            self.log.handed_over(token)
+        self.out.persist.append(Persist(token, hard, self.cut, self.fresh))
+        self.cut = 0
+        self.fresh = []
+
+    def on_persisted(self, persisted: Persisted) -> None:
+        token = persisted.token
+        if token <= self.persisted:
+            return
+        self.persisted = token
+        self.log.persisted(token)
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= token:
+            _, then, arguments = waiting.popleft()
+            then(*arguments)
+        if self.state == LEADER and self.log.flushed > self.commit:
+            replication.advance_commit(self)
+
+    # ---- the remaining inputs --------------------------------------------------------------------
+
+    def on_tick(self, _: Tick) -> None:
+        if self.state == LEADER:
+            replication.on_tick(self)
+        else:
+            election.on_tick(self)
+
+    def on_disconnected(self, lost: Disconnected) -> None:
+        replication.on_disconnected(self, lost.peer)
+
+    def on_read(self, read: Read) -> None:
+        reads.on_read(self, read)
+
+    def on_manual_vote(self, vote: ManualVote) -> None:
+        election.on_manual_vote(self, vote.election_timeout_ms)
+
+    def on_observe_lease(self, _: ObserveLease) -> None:
+        reads.observe_lease(self)
+
+
+def _send(raft: Raft, to: str, message: Message) -> None:
+    raft.out.messages.append((to, message))
+
+
+def _report_term(raft: Raft, term: int, previous: int, reason: str) -> None:
+    raft.out.events.append(events.term_change(term, previous, reason))
+
+
+_INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
+    Propose: Raft.on_propose,
+    Read: Raft.on_read,
+    Persisted: Raft.on_persisted,
+    Tick: Raft.on_tick,
+    Disconnected: Raft.on_disconnected,
+    ManualVote: Raft.on_manual_vote,
+    ObserveLease: Raft.on_observe_lease,
+}
+
+_RECEIVED: Final[Mapping[type, Callable[[Raft, str, Any], None]]] = {
+    AppendEntries: following.on_append,
+    AppendEntriesReply: replication.on_append_reply,
+    PreVote: election.on_pre_vote,
+    PreVoteReply: election.on_pre_vote_reply,
+    RequestVote: election.on_request_vote,
+    RequestVoteReply: election.on_request_vote_reply,
+}

@@ -1,0 +1,307 @@
+"""The leader's side of replication (raft-node.md 3.9): one replicator per peer, pipelined, and the
+commit rule.
+
+A replicator is *probing* (it looks for the last index both logs share, one empty append at a time),
+*appending* (up to max_inflight_appends unanswered) or *idle* (nothing to send). Heartbeats keep
+their own pace beside all that and carry the known match as prev, so a follower behind in its log
+still accepts them at once. The one rule: an answer counts once, for the request that it names, in
+the leadership that sent it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from node.raft import reads
+from node.raft.messages import AppendEntries, AppendEntriesReply, Entry
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+IDLE: Final = "idle"
+PROBING: Final = "probing"
+APPENDING: Final = "appending"
+
+SENT_MAX: Final = 128
+"""Unanswered requests remembered per peer: an answer older than so many requests is worth nothing
+any more.
+"""
+
+
+class Replicator:
+    """What the leader knows of one peer. Times are on the leader's own clock."""
+
+    __slots__ = (
+        "acked_round",
+        "appends",
+        "due",
+        "errors",
+        "heartbeat_due",
+        "heartbeats",
+        "inflight",
+        "last_rpc_send",
+        "match",
+        "name",
+        "next_index",
+        "probe_call",
+        "probing",
+        "sent",
+    )
+
+    def __init__(self, name: str, next_index: int, now_ns: int) -> None:
+        self.name = name
+        self.next_index = next_index
+        self.match = 0
+        self.probing = True
+        self.probe_call = 0
+        self.inflight: deque[tuple[int, int, int]] = deque()
+        """(call, last index, send time) of each unanswered append, oldest first."""
+        self.sent: dict[int, int] = {}
+        """call -> send time of everything unanswered."""
+        self.due: int | None = None
+        """When the probe or the oldest append is given up."""
+        self.heartbeat_due = now_ns
+        self.last_rpc_send = now_ns
+        """Send time of the newest answered request; a new leader's grace before that."""
+        self.acked_round = 0
+        self.errors = 0
+        self.heartbeats = 0
+        self.appends = 0
+
+    @property
+    def state(self) -> str:
+        if self.probing:
+            return PROBING
+        return APPENDING if self.inflight else IDLE
+
+    def __repr__(self) -> str:
+        return f"Replicator({self.name}, {self.state}, next={self.next_index}, match={self.match})"
+
+
+def start(raft: Raft) -> None:
+    """A new leadership: probe every peer at the end of our log."""
+    raft.peers = {peer: Replicator(peer, raft.log.last_index + 1, raft.now) for peer in raft.others}
+    for peer in raft.peers.values():
+        peer.heartbeat_due = raft.now + raft.heartbeat_ns
+        probe(raft, peer)
+
+
+# ---- sending -------------------------------------------------------------------------------------
+
+
+def send(raft: Raft, peer: Replicator, prev: int, entries: list[Entry]) -> int:
+    """One request out, remembered by its call."""
+    call = raft.next_call()
+    sent = peer.sent
+    if len(sent) >= SENT_MAX:
+        del sent[next(iter(sent))]
+    sent[call] = raft.now
+    raft.out.messages.append(
+        (
+            peer.name,
+            AppendEntries(
+                raft.term,
+                call,
+                prev,
+                raft.log.term_at(prev),
+                raft.commit,
+                raft.rounds.number,
+                entries,
+            ),
+        )
+    )
+    return call
+
+
+def heartbeat(raft: Raft, peer: Replicator) -> None:
+    peer.heartbeats += 1
+    peer.heartbeat_due = raft.now + raft.heartbeat_ns
+    send(raft, peer, peer.match, [])
+
+
+def probe(raft: Raft, peer: Replicator) -> None:
+    """Ask whether the logs agree just before next_index."""
+    peer.probing = True
+    peer.inflight.clear()
+    peer.appends += 1
+    peer.probe_call = send(raft, peer, peer.next_index - 1, [])
+    peer.due = raft.now + raft.append_timeout_ns
+    raft.wake_at(peer.due)
+
+
+def fill(raft: Raft, peer: Replicator) -> None:
+    """Send entries while there are any and the window has room."""
+    last = raft.log.last_index
+    inflight = peer.inflight
+    while peer.next_index <= last and len(inflight) < raft.options.max_inflight_appends:
+        entries = raft.batch(peer.next_index)
+        peer.appends += 1
+        call = send(raft, peer, peer.next_index - 1, entries)
+        if not inflight:
+            peer.due = raft.now + raft.append_timeout_ns
+            raft.wake_at(peer.due)
+        peer.next_index = entries[-1].index + 1
+        inflight.append((call, peer.next_index - 1, raft.now))
+
+
+def fill_all(raft: Raft) -> None:
+    """New entries are in the log."""
+    for peer in raft.peers.values():
+        if not peer.probing:
+            fill(raft, peer)
+
+
+# ---- timers and lost connections -----------------------------------------------------------------
+
+
+def on_tick(raft: Raft) -> None:
+    """Heartbeats, given-up requests, and the dead-node check."""
+    now = raft.now
+    if now < raft.leader_due:
+        return
+    if now >= raft.check_due:
+        raft.check_due = now + raft.election_timeout_ns
+        if raft.options.check_quorum and not quorum_alive(raft):
+            raft.step_down(raft.term, "dead_nodes")
+            return
+    due = raft.check_due
+    for peer in raft.peers.values():
+        if now >= peer.heartbeat_due:
+            heartbeat(raft, peer)
+        if peer.due is not None and now >= peer.due:
+            # The answer is overdue: whatever was in flight is taken back and looked for anew.
+            peer.errors += 1
+            peer.next_index = (
+                min(peer.next_index, peer.match + 1) if peer.inflight else peer.next_index
+            )
+            probe(raft, peer)
+        due = min(due, peer.heartbeat_due, due if peer.due is None else peer.due)
+    raft.leader_due = due
+
+
+def quorum_alive(raft: Raft) -> bool:
+    """Did a quorum, the leader included, answer a request sent within the last E?"""
+    oldest = raft.now - raft.election_timeout_ns
+    alive = 1 + sum(peer.last_rpc_send >= oldest for peer in raft.peers.values())
+    return alive >= raft.quorum
+
+
+def on_disconnected(raft: Raft, name: str) -> None:
+    """Nothing in flight to `name` will be answered: look for its log's end again, a heartbeat
+    period from now.
+    """
+    peer = raft.peers.get(name)
+    if peer is None:
+        return
+    peer.errors += 1
+    peer.sent.clear()
+    if peer.inflight:
+        peer.inflight.clear()
+        peer.next_index = peer.match + 1
+    waiting = peer.probing and peer.probe_call == 0
+    peer.probing = True
+    peer.probe_call = 0
+    if not waiting:
+        peer.due = raft.now + raft.heartbeat_ns
+        raft.wake_at(peer.due)
+
+
+# ---- answers -------------------------------------------------------------------------------------
+
+
+def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
+    """The answer of a follower; duplicates and those of earlier leaderships have no call here."""
+    if m.term != raft.term:
+        if m.term > raft.term:
+            raft.step_down(m.term, "higher_term_response")
+        return
+    peer = raft.peers.get(sender)
+    if peer is None:
+        return
+    sent = peer.sent.pop(m.call, None)
+    if sent is None:
+        return
+    stamp = sent
+    if raft.now > sent and raft.bugs.breaks("lease_from_response"):
+        stamp = raft.now
+    if stamp > peer.last_rpc_send:
+        peer.last_rpc_send = stamp
+    peer.errors = 0
+    if m.success:
+        accepted(raft, peer, m)
+    else:
+        refused(raft, peer, m)
+    if m.round > peer.acked_round:
+        peer.acked_round = m.round
+        if raft.rounds.open:
+            reads.on_round_acknowledged(raft)
+
+
+def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
+    """Both logs agree up to prev + count, and up to `match` the peer has it on disk."""
+    match = m.match
+    advanced = match > peer.match
+    if advanced:
+        peer.match = match
+    if peer.next_index <= match:
+        peer.next_index = match + 1
+    if peer.probing:
+        if m.call == peer.probe_call or peer.next_index == match + 1:
+            peer.probing = False
+            peer.probe_call = 0
+            peer.due = None
+    else:
+        inflight = peer.inflight
+        if inflight and inflight[0][1] <= match:
+            inflight.popleft()
+            while inflight and inflight[0][1] <= match:
+                inflight.popleft()
+            peer.due = inflight[0][2] + raft.append_timeout_ns if inflight else None
+    if advanced and match > raft.commit:
+        advance_commit(raft)
+    if not peer.probing and peer.next_index <= raft.log.last_index:
+        fill(raft, peer)
+
+
+def refused(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
+    """The logs differ at the echoed prev: step back, once per request that was in flight, and this
+    peer only.
+    """
+    if peer.probing:
+        if m.call != peer.probe_call:
+            return
+    elif m.prev_index != peer.match and all(call != m.call for call, _, _ in peer.inflight):
+        return
+    peer.next_index = max(1, min(m.last_index + 1, m.prev_index))
+    # A peer that lost what it had acknowledged (its disk lied) must still be repaired.
+    peer.match = min(peer.match, peer.next_index - 1)
+    probe(raft, peer)
+
+
+# ---- commit --------------------------------------------------------------------------------------
+
+
+def advance_commit(raft: Raft) -> None:
+    """Commit what a quorum has on disk, by counting only up to an entry of this leader's own term
+    (Raft figure 8).
+    """
+    log = raft.log
+    own = log.flushed
+    index = quorum_match(raft, own)
+    if own < log.last_index and raft.bugs.active:
+        early = quorum_match(raft, log.last_index)
+        if early > max(index, raft.commit) and raft.bugs.breaks("leader_counts_self_early"):
+            index = early
+    if index <= raft.commit:
+        return
+    if index >= raft.term_start or raft.bugs.breaks("commit_old_term"):
+        raft.advance_commit(index)
+
+
+def quorum_match(raft: Raft, own: int) -> int:
+    """The newest index that a quorum holds, when this node holds `own`."""
+    matches = [peer.match for peer in raft.peers.values()]
+    matches.append(own)
+    matches.sort()
+    return matches[-raft.quorum]

@@ -1,0 +1,419 @@
+"""A bed for Raft cores: one process, a seeded network, disks that forget, clocks that drift.
+
+The bed holds true time. It carries messages, syncs disks, ticks, and after every step of any core it checks the properties that
+no schedule may break: P-EL (one leader per term, one vote per node and term), P-LX (a lease is valid only before the next
+leader), P-LC (a leader holds everything committed), P-SM (all apply the same, once and in order per life), and the part of
+P-LIN that indices show: a lease or readindex read sees every write acknowledged before it was asked, and what was told as a
+definite failure is never applied. A broken one raises `Violation`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from node.raft.effects import (
+    Committed,
+    Disconnected,
+    Effects,
+    Event,
+    Failed,
+    HardState,
+    Input,
+    ManualVote,
+    ObserveLease,
+    Options,
+    Persist,
+    Persisted,
+    Propose,
+    Read,
+    ReadReady,
+    Received,
+    Tick,
+)
+from node.raft.messages import DATA, Entry, Message
+from node.raft.raft import Raft
+
+MS = 1_000_000
+
+
+class Violation(AssertionError):
+    """`name` is the property that broke."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name}: {what}")
+        self.name = name
+
+
+@dataclass
+class Disk:
+    """What survives a crash, and what waits for its sync."""
+
+    hard_state: HardState = field(default_factory=HardState)
+    entries: list[Entry] = field(default_factory=list)
+    waiting: list[Persist] = field(default_factory=list)
+    used: bool = False
+    delay_ns: int | None = 0
+    """How long a sync takes; None: only `Bed.sync` does it."""
+
+    def sync(self, token: int) -> None:
+        while self.waiting and self.waiting[0].token <= token:
+            persist = self.waiting.pop(0)
+            if persist.truncate_from:
+                del self.entries[persist.truncate_from - 1 :]
+            for entry in persist.entries:
+                assert entry.index == len(self.entries) + 1, "a gap on the disk"
+                self.entries.append(entry)
+            if persist.hard_state is not None:
+                self.hard_state = persist.hard_state
+            self.used = True
+
+
+@dataclass
+class Member:
+    """One node over all its lives."""
+
+    name: str
+    disk: Disk
+    core: Raft | None = None
+    life: int = 0
+    rate: int = 1000
+    """Thousandths of true time."""
+    offset_ns: int = 0
+    applied: int = 0
+
+    def clock(self, true_ns: int) -> int:
+        return true_ns * self.rate // 1000 + self.offset_ns
+
+    def true_of(self, own_ns: int) -> int:
+        return -((self.offset_ns - own_ns) * 1000 // self.rate)
+
+
+@dataclass
+class Asked:
+    """A read, with the newest index acknowledged to any client when it was asked."""
+
+    mode: str
+    at_least: int
+
+
+class Properties:
+    """The checks, fed with everything that leaves a core."""
+
+    def __init__(self) -> None:
+        self.leaders: dict[int, str] = {}
+        self.votes: dict[tuple[str, int], str] = {}
+        self.committed: dict[int, tuple[int, int]] = {}
+        self.acknowledged = 0
+        self.reads: dict[int, Asked] = {}
+        self.payloads: dict[int, int] = {}
+        """crc of a command's data -> its token."""
+        self.applied_tokens: set[int] = set()
+        self.denied: set[int] = set()
+        self.observed: dict[str, int] = {}
+        """Events seen, by name."""
+
+    def step(self, member: Member, out: Effects) -> None:
+        if out.fatal:
+            raise Violation("P-SM", out.fatal)
+        for event in out.events:
+            self.event(member, event)
+        for failed in out.failed:
+            if failed.definite:
+                self.denied.add(failed.token)
+                self.never_both(failed.token)
+        for committed in out.apply:
+            self.apply(member, committed)
+        for read in out.reads:
+            self.read(member, read)
+
+    def event(self, member: Member, event: Event) -> None:
+        core = member.core
+        assert core is not None
+        self.observed[event.name] = self.observed.get(event.name, 0) + 1
+        if event.name == "become_leader":
+            other = self.leaders.setdefault(event.term, member.name)
+            if other != member.name:
+                raise Violation("P-EL", f"{other} and {member.name} lead term {event.term}")
+            for index, (term, crc) in self.committed.items():
+                entry = core.log.entries[index - 1] if index <= core.log.last_index else None
+                if entry is None or (entry.term, entry.crc) != (term, crc):
+                    raise Violation("P-LC", f"{member.name} leads {event.term} without {index}")
+        elif event.name == "vote_granted":
+            candidate = str(event.fields["candidate"])
+            other = self.votes.setdefault((member.name, event.term), candidate)
+            if other != candidate:
+                raise Violation("P-EL", f"{member.name} voted {other}, {candidate} in {event.term}")
+        elif event.name == "lease" and event.fields["state"] == "valid":
+            newest = max(self.leaders)
+            if newest > event.term:
+                raise Violation("P-LX", f"lease of {event.term} valid, {newest} has a leader")
+
+    def apply(self, member: Member, committed: Committed) -> None:
+        entry = committed.entry
+        if entry.index != member.applied + 1:
+            raise Violation("P-SM", f"{member.name} applies {entry.index} after {member.applied}")
+        member.applied = entry.index
+        known = self.committed.setdefault(entry.index, (entry.term, entry.crc))
+        if known != (entry.term, entry.crc):
+            raise Violation("P-SM", f"{member.name} applies {entry} where {known} was applied")
+        if entry.kind == DATA:
+            token = self.payloads[entry.crc]
+            self.applied_tokens.add(token)
+            self.never_both(token)
+            if committed.token is not None:
+                assert committed.token == token, "a client is told of another one's entry"
+                self.acknowledged = max(self.acknowledged, entry.index)
+
+    def read(self, member: Member, read: ReadReady) -> None:
+        asked = self.reads[read.token]
+        if asked.mode != "local" and member.applied < asked.at_least:
+            raise Violation(
+                "P-LIN",
+                f"{asked.mode} read at {member.name} saw {member.applied}, not {asked.at_least}",
+            )
+
+    def never_both(self, token: int) -> None:
+        if token in self.denied and token in self.applied_tokens:
+            raise Violation("P-LIN", f"command {token} was denied and yet applied")
+
+
+Answer = Committed | Failed | ReadReady
+Rule = Callable[[str, str, Message], bool]
+
+
+class Bed:
+    """Members, the network between them, and true time `now`."""
+
+    def __init__(
+        self,
+        size: int,
+        options: Options,
+        seed: int = 0,
+        bugs: Sequence[str] = (),
+        rates: Sequence[int] = (),
+    ) -> None:
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.options = options if not bugs else _with_bugs(options, bugs)
+        self.names = [f"n{i + 1}" for i in range(size)]
+        self.now = 0
+        self.properties = Properties()
+        self.members = {name: Member(name, Disk()) for name in self.names}
+        for name, rate in zip(self.names, rates, strict=False):
+            self.members[name].rate = rate
+        self.cuts: set[tuple[str, str]] = set()
+        self.rule: Rule | None = None
+        """Messages for which it is true are held back, in `held`."""
+        self.held: list[tuple[str, str, Message]] = []
+        self.delay: Callable[[str, str], int] = lambda _from, _to: MS
+        self.drop = 0.0
+        self.duplicate = 0.0
+        self.answers: dict[int, Answer] = {}
+        self.events: list[tuple[int, str, Event]] = []
+        self.sent: list[tuple[int, str, str, Message]] = []
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = 0
+        self._token = 0
+        for name in self.names:
+            self.start(name)
+
+    # ---- lives ----------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        member = self.members[name]
+        disk = member.disk
+        member.life += 1
+        member.applied = 0
+        member.core = Raft(
+            name,
+            self.names,
+            self.options,
+            disk.hard_state,
+            disk.entries,
+            not disk.used,
+            f"{self.seed}/{name}/{member.life}".encode(),
+            member.clock(self.now),
+        )
+
+    def crash(self, name: str) -> None:
+        """Power loss: everything not synced is gone."""
+        member = self.members[name]
+        member.core = None
+        member.disk.waiting.clear()
+
+    def restart(self, name: str) -> None:
+        self.crash(name)
+        self.start(name)
+
+    def core(self, name: str) -> Raft:
+        core = self.members[name].core
+        assert core is not None, f"{name} is down"
+        return core
+
+    # ---- steps ----------------------------------------------------------------------------------
+
+    def step(self, name: str, input: Input) -> Effects:
+        """One step of one core: check it, then carry it out in the order of the contract."""
+        member = self.members[name]
+        core = self.core(name)
+        out = core.step(input, member.clock(self.now))
+        self.properties.step(member, out)
+        for event in out.events:
+            self.events.append((self.now, name, event))
+        for to, message in out.messages:
+            self.send(name, to, message)
+        answers: list[Answer] = [*out.failed, *out.apply, *out.reads]
+        for answer in answers:
+            if answer.token is not None:
+                assert answer.token not in self.answers, "answered twice"
+                self.answers[answer.token] = answer
+        for persist in out.persist:
+            self.write(member, persist)
+        return out
+
+    def write(self, member: Member, persist: Persist) -> None:
+        member.disk.waiting.append(persist)
+        life = member.life
+        delay = member.disk.delay_ns
+
+        def synced() -> None:
+            if member.core is not None and member.life == life:
+                member.disk.sync(persist.token)
+                self.step(member.name, Persisted(persist.token))
+
+        if delay is not None:
+            self.at(self.now + delay, synced)
+
+    def sync(self, name: str) -> None:
+        """Sync the disk of `name` now and tell its core."""
+        waiting = self.members[name].disk.waiting
+        if waiting:
+            token = waiting[-1].token
+            self.members[name].disk.sync(token)
+            self.step(name, Persisted(token))
+
+    # ---- network --------------------------------------------------------------------------------
+
+    def send(self, source: str, to: str, message: Message) -> None:
+        self.sent.append((self.now, source, to, message))
+        if (source, to) in self.cuts or self.rng.random() < self.drop:
+            return
+        if self.rule is not None and self.rule(source, to, message):
+            self.held.append((source, to, message))
+            return
+        for _ in range(2 if self.rng.random() < self.duplicate else 1):
+            self.at(self.now + self.delay(source, to), lambda: self.deliver(source, to, message))
+
+    def deliver(self, source: str, to: str, message: Message) -> None:
+        """Hand a message over now, if the receiver lives and the link is up."""
+        if (source, to) not in self.cuts and self.members[to].core is not None:
+            self.step(to, Received(source, message))
+
+    def release(self) -> None:
+        """Deliver what was held back, in the order it was sent; hold nothing more."""
+        self.rule = None
+        held, self.held = self.held, []
+        for source, to, message in held:
+            self.deliver(source, to, message)
+
+    def cut(self, left: Sequence[str], right: Sequence[str]) -> None:
+        for a in left:
+            for b in right:
+                if a != b:
+                    self.cuts |= {(a, b), (b, a)}
+
+    def isolate(self, name: str) -> None:
+        self.cut([name], self.names)
+
+    def heal(self) -> None:
+        self.cuts.clear()
+
+    # ---- time -----------------------------------------------------------------------------------
+
+    def at(self, when_ns: int, do: Callable[[], None]) -> None:
+        self._order += 1
+        heapq.heappush(self._queue, (when_ns, self._order, do))
+
+    def run(self, ms: float) -> None:
+        """Let `ms` of true time pass."""
+        end = self.now + int(ms * MS)
+        while True:
+            due, who = end, ""
+            for member in self.members.values():
+                deadline = None if member.core is None else member.core.next_deadline
+                if deadline is not None and member.true_of(deadline) < due:
+                    due, who = max(self.now, member.true_of(deadline)), member.name
+            if self._queue and self._queue[0][0] <= due:
+                when, _, do = heapq.heappop(self._queue)
+                self.now = max(self.now, when)
+                do()
+            elif who:
+                self.now = due
+                self.step(who, Tick())
+            else:
+                self.now = end
+                return
+
+    def run_until(self, condition: Callable[[], bool], ms: float) -> None:
+        """Let time pass until `condition`, which must come within `ms`."""
+        end = self.now + int(ms * MS)
+        while not condition():
+            assert self.now < end, f"not within {ms} ms: {[m.core for m in self.members.values()]}"
+            self.run(1)
+
+    # ---- clients and admins ---------------------------------------------------------------------
+
+    def propose(self, name: str) -> int:
+        """A unique command at `name`; gives its token."""
+        self._token += 1
+        data = f"command {self._token}".encode()
+        crc = zlib.crc32(data)
+        self.properties.payloads[crc] = self._token
+        self.step(name, Propose(self._token, data, crc))
+        return self._token
+
+    def read(self, name: str, mode: str) -> int:
+        self._token += 1
+        self.properties.reads[self._token] = Asked(mode, self.properties.acknowledged)
+        self.step(name, Read(self._token, mode))
+        return self._token
+
+    def observe(self, name: str) -> str:
+        """The state of the leader lease at `name`."""
+        out = self.step(name, ObserveLease())
+        return next(str(e.fields["state"]) for e in out.events if e.name == "lease")
+
+    def vote(self, name: str, timeout_ms: int = 0) -> None:
+        self.step(name, ManualVote(timeout_ms))
+
+    def disconnect(self, name: str, peer: str) -> None:
+        self.step(name, Disconnected(peer))
+
+    def leader(self) -> str | None:
+        """The living leader of the newest term."""
+        living = [m.core for m in self.members.values() if m.core is not None]
+        leading = [core for core in living if core.state == "leader"]
+        return max(leading, key=lambda core: core.term).name if leading else None
+
+    def elect(self, name: str, ms: float = 5000) -> None:
+        """Make `name` a leader that has committed its first entry, by manual votes."""
+
+        def done() -> bool:
+            core = self.core(name)
+            if core.state == "follower" and not core.triggered and core.ballot is None:
+                self.vote(name)
+            return core.state == "leader" and core.commit >= core.term_start
+
+        self.run_until(done, ms)
+
+    def named(self, event: str, node: str | None = None) -> list[Event]:
+        return [e for _, who, e in self.events if e.name == event and node in (None, who)]
+
+
+def _with_bugs(options: Options, bugs: Sequence[str]) -> Options:
+    fields = {name: getattr(options, name) for name in options.__struct_fields__}
+    return Options(**{**fields, "bugs": tuple(bugs)})

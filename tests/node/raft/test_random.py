@@ -1,0 +1,124 @@
+"""Random schedules: whatever the network, the disks and the clocks do within the rules, no property
+breaks, and afterwards the group lives (raft-node.md 4.1)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from node.raft.effects import Options
+from tests.node.raft.bed import MS, Bed
+
+SCHEDULES = 240
+
+
+def options_of(rng: random.Random) -> Options:
+    return Options(
+        election_timeout_ms=200,
+        max_clock_drift_ms=50,
+        election_tick_ms=rng.choice((10, 20, 40)),
+        heartbeat_ms=rng.choice((10, 20, 40)),
+        prevote=rng.random() < 0.85,
+        leader_lease=rng.random() < 0.7,
+        leader_sticky=rng.random() < 0.3,
+        check_quorum=rng.random() < 0.8,
+        append_timeout_ms=rng.choice((20, 60, 250)),
+        max_inflight_appends=rng.choice((1, 2, 8)),
+        max_entries_per_append=rng.choice((1, 3, 256)),
+    )
+
+
+def play(seed: int, moves: int = 60) -> Bed:
+    """One schedule: random faults under random load, then a heal and a check that the group lives."""
+    rng = random.Random(seed)
+    size = rng.choice((1, 2, 3, 3, 4, 5, 5))
+    # rate(follower) / rate(leader) <= 1 + D/E = 1.25 holds for any two of these.
+    rates = [rng.randint(900, 1110) for _ in range(size)]
+    bed = Bed(size, options_of(rng), seed, rates=rates)
+    names = bed.names
+    slow_ms = rng.choice((1, 3, 15))
+    bed.delay = lambda _from, _to: rng.randint(0, slow_ms * MS)
+    bed.drop = rng.choice((0.0, 0.02, 0.2))
+    bed.duplicate = rng.choice((0.0, 0.02, 0.2))
+    for name in names:
+        bed.members[name].disk.delay_ns = rng.choice((0, MS, 10 * MS, 60 * MS))
+        bed.members[name].offset_ns = rng.randint(-(10**12), 10**12)
+        bed.restart(name)
+    bed.run(rng.choice((0, 100, 600)))
+    for _ in range(moves):
+        living = [name for name in names if bed.members[name].core is not None]
+        name = rng.choice(names)
+        match rng.randrange(12):
+            case 0:
+                bed.isolate(name)
+            case 1:
+                bed.cuts |= {(name, rng.choice(names))}
+            case 2 | 3:
+                bed.heal()
+            case 4:
+                bed.crash(name)
+            case 5 | 6:
+                for each in names:
+                    if bed.members[each].core is None and rng.random() < 0.6:
+                        bed.start(each)
+            case 7 if living:
+                bed.vote(rng.choice(living), rng.choice((0, 50)))
+            case 8 if living:
+                one = rng.choice(living)
+                bed.disconnect(one, rng.choice(names))
+            case 9:
+                bed.isolate(bed.leader() or name)
+            case 10:
+                for each in names:
+                    bed.members[each].disk.delay_ns = rng.choice((0, MS, 10 * MS, 60 * MS))
+            case _:
+                bed.run(rng.choice((50, 250, 500)))
+        for each in living:
+            if bed.members[each].core is None:
+                continue
+            if rng.random() < 0.6:
+                bed.observe(each)
+            if rng.random() < 0.5:
+                for _ in range(rng.choice((1, 1, 6))):
+                    bed.propose(each)
+            if rng.random() < 0.6:
+                bed.read(each, rng.choice(("local", "readindex", "lease")))
+        bed.run(rng.choice((0, 1, 5, 30)))
+    survive(bed)
+    return bed
+
+
+def survive(bed: Bed) -> None:
+    """Heal everything: a leader within the bound, a write within a second more, and equal logs."""
+    bed.heal()
+    bed.drop = bed.duplicate = 0.0
+    bed.delay = lambda _from, _to: MS
+    for name in bed.names:
+        bed.members[name].disk.delay_ns = MS
+        if bed.members[name].core is None:
+            bed.start(name)
+    bed.run(100)
+    bed.run_until(lambda: bed.leader() is not None, 3 * 250 + 2 * 200 + 600)
+    bed.run(300)
+
+    def written() -> bool:
+        leader = bed.leader()
+        if leader is None:
+            return False
+        token = bed.propose(leader)
+        bed.run(30)
+        return getattr(bed.answers.get(token), "entry", None) is not None
+
+    bed.run_until(written, 2000)
+    bed.run(500)
+    logs = [[(e.index, e.term, e.crc) for e in bed.core(name).log.entries] for name in bed.names]
+    assert all(log == logs[0] for log in logs)
+    assert {bed.core(name).commit for name in bed.names} == {len(logs[0])}
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_schedule_breaks_a_property(part: int) -> None:
+    """P-EL, P-LX, P-LC, P-SM and fresh reads hold under drops, copies, delays, crashes and drift."""
+    for seed in range(part, SCHEDULES, 8):
+        play(seed)

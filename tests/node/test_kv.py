@@ -1,0 +1,114 @@
+"""The replicated state machine: deterministic, at most once per session number, never raising."""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.kv import INVALID, STALE, KeyValue, encode_cas, encode_write
+
+Step = tuple[str, int, str, str, int | None, int | None]
+
+
+def test_a_write_is_read_back_and_an_unwritten_key_is_none() -> None:
+    """A register starts as None."""
+    kv = KeyValue()
+    assert kv.read("x") is None
+    result = kv.apply(encode_write("s", 1, "x", 7), 5, 2)
+    assert (result.value, result.index, result.term, result.error) == ({"ok": True}, 5, 2, "")
+    assert kv.read("x") == 7
+
+
+def test_a_cas_tells_what_it_saw_and_swaps_only_what_it_expected() -> None:
+    """Both outcomes of a compare-and-set carry the value seen; None matches an unwritten key."""
+    kv = KeyValue()
+    assert kv.apply(encode_cas("s", 1, "x", 1, 2), 1, 1).value == {"swapped": False, "saw": None}
+    assert kv.apply(encode_cas("s", 2, "x", None, "a"), 2, 1).value == {
+        "swapped": True,
+        "saw": None,
+    }
+    assert kv.apply(encode_cas("s", 3, "x", "a", None), 3, 1).value == {"swapped": True, "saw": "a"}
+    assert kv.read("x") is None
+
+
+def test_a_retry_gets_the_first_result_and_changes_nothing() -> None:
+    """The same session number is applied once, with the first entry's index and term told again."""
+    kv = KeyValue()
+    first = kv.apply(encode_cas("s", 1, "x", None, 1), 3, 1)
+    kv.apply(encode_write("t", 1, "x", 9), 4, 1)
+    assert kv.apply(encode_cas("s", 1, "x", None, 1), 5, 2) == first
+    assert kv.read("x") == 9
+
+
+def test_a_number_below_the_newest_is_stale() -> None:
+    """A late copy of an older command must not be applied after its successor."""
+    kv = KeyValue()
+    kv.apply(encode_write("s", 1, "x", 1), 1, 1)
+    kv.apply(encode_write("s", 2, "x", 2), 2, 1)
+    assert kv.apply(encode_write("s", 1, "x", 1), 3, 1).error == STALE
+    assert kv.read("x") == 2
+
+
+def test_commands_of_the_wrong_shape_are_invalid() -> None:
+    """Every malformed command gets the same error result and leaves the state alone."""
+    kv = KeyValue()
+    before = kv.digest()
+    shapes: list[object] = [
+        [],
+        {},
+        None,
+        ["s", 1, "write", "x"],
+        ["s", 1, "write", "x", 1, 2],
+        ["s", 1, "cas", "x", 1],
+        ["s", 1, "cas", "x", 1, 2, 3],
+        ["s", 1, "append", "x", 1],
+        ["s", 0, "write", "x", 1],
+        ["s", "1", "write", "x", 1],
+        ["s", 1, "write", "x", 1.5],
+        ["s", 1, "write", "x", [1]],
+        [1, 1, "write", "x", 1],
+    ]
+    for shape in shapes:
+        result = kv.apply(msgspec.msgpack.encode(shape), 1, 1)
+        assert (result.value, result.error) == ({}, INVALID), shape
+    assert kv.digest() == before
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_make_it_raise(data: bytes) -> None:
+    """Whatever is committed must be applicable, or every member would die of it."""
+    kv = KeyValue()
+    assert kv.apply(data, 1, 1).error in ("", INVALID)
+
+
+commands = st.tuples(
+    st.sampled_from("st"),
+    st.integers(1, 4),
+    st.sampled_from(("write", "cas")),
+    st.sampled_from("xy"),
+    st.integers(0, 2) | st.none(),
+    st.integers(0, 2) | st.none(),
+)
+
+
+@given(st.lists(commands, max_size=20))
+def test_it_agrees_with_a_plain_model(steps: list[Step]) -> None:
+    """The same commands give the state of a dictionary that skips what a session has done already."""
+    kv, other = KeyValue(), KeyValue()
+    registers: dict[str, object] = {}
+    newest: dict[str, int] = {}
+    for index, (session, seq, op, key, first, second) in enumerate(steps, 1):
+        if op == "write":
+            data = encode_write(session, seq, key, first)
+        else:
+            data = encode_cas(session, seq, key, first, second)
+        assert kv.apply(data, index, 1) == other.apply(data, index, 1)
+        if seq > newest.get(session, 0):
+            newest[session] = seq
+            if op == "write":
+                registers[key] = first
+            elif registers.get(key) == first:
+                registers[key] = second
+    assert {key: kv.read(key) for key in "xy"} == {key: registers.get(key) for key in "xy"}
+    assert kv.digest() == other.digest()

@@ -1,0 +1,153 @@
+"""Registers: read, write and compare-and-set over several keys, reads by leader lease and by ReadIndex.
+
+Every written value is unique in the run, which makes the check n log n (checkers.md 3.1). A key
+retires after a bounded number of operations and of unknown outcomes, so that no part of the history
+grows without bound. The old value of a compare-and-set is the newest that any client is known to
+have seen there, so that about half of them swap. Every third client only reads: a client that waits
+for a write at a cut-off leader cannot look at its lease.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import msgspec
+
+from checkers.records.schema import WorkloadHeader
+from workloads.generator import Completion, Context, Next, Op, Weights
+
+MODES = ("lease", "readindex", "local")
+
+
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of the workload, as a plan gives them."""
+
+    keys: int = 5
+    """Keys in use at a time."""
+    weights: dict[str, int] = msgspec.field(
+        default_factory=lambda: {"write": 30, "cas": 20, "read": 50}
+    )
+    read_modes: tuple[str, ...] = ("lease", "readindex")
+    readers: int = 3
+    """Every `readers`-th client only reads; 0: none does."""
+    ops_per_key: int = 500
+    infos_per_key: int = 24
+
+    def __post_init__(self) -> None:
+        if self.keys < 1 or self.ops_per_key < 1 or self.infos_per_key < 1:
+            raise ValueError("keys, ops_per_key and infos_per_key must be at least 1")
+        if set(self.weights) - {"write", "cas", "read"} or sum(self.weights.values()) <= 0:
+            raise ValueError("weights name write, cas and read, and one of them is positive")
+        if min(self.weights.values()) < 0 or self.readers < 0:
+            raise ValueError("weights and readers cannot be negative")
+        if not self.read_modes or set(self.read_modes) - set(MODES):
+            raise ValueError(f"read_modes are one or more of {', '.join(MODES)}")
+
+
+class Keys:
+    """The keys in use, shared by the clients of one run."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+        self._generation = [0] * params.keys
+        self._ops = [0] * params.keys
+        self._infos = [0] * params.keys
+        self.used: list[str] = []
+        self.newest: dict[str, Any] = {}
+        for slot in range(params.keys):
+            self.used.append(self.name(slot))
+
+    def name(self, slot: int) -> str:
+        return f"k{slot}.{self._generation[slot]}"
+
+    def take(self, slot: int) -> str:
+        """The key of this slot for one more operation."""
+        if (
+            self._ops[slot] >= self._params.ops_per_key
+            or self._infos[slot] >= self._params.infos_per_key
+        ):
+            self._generation[slot] += 1
+            self._ops[slot] = self._infos[slot] = 0
+            self.used.append(self.name(slot))
+        self._ops[slot] += 1
+        return self.name(slot)
+
+    def update(self, completion: Completion) -> None:
+        op, key = completion.op, completion.op.key
+        assert key is not None
+        if completion.kind == "info":
+            if op.f != "read" and key == self.name(int(key[1:].split(".")[0])):
+                self._infos[int(key[1:].split(".")[0])] += 1
+        elif completion.kind == "ok":
+            if op.f == "write":
+                self.newest[key] = op.value
+            elif op.f == "read":
+                if op.mode != "local":
+                    self.newest[key] = completion.value
+            else:
+                value = completion.value
+                self.newest[key] = value["to"] if value["swapped"] else value["saw"]
+
+
+class Client:
+    """One client's operations. Four draws each: kind, key, mode, chance."""
+
+    def __init__(
+        self, params: Params, keys: Keys, client: int, stride: int, random: Random
+    ) -> None:
+        self._keys = keys
+        self._params = params
+        self._client = client
+        self._stride = stride
+        self._random = random
+        self._count = 0
+        reads_only = params.readers > 0 and client % params.readers == params.readers - 1
+        weights = {"read": 1} if reads_only and params.weights.get("read") else params.weights
+        self._kinds = Weights(weights)
+
+    def next(self, context: Context) -> Next:
+        draw = self._random.random
+        kind, slot, mode = draw(), draw(), draw()
+        f = self._kinds.pick(kind)
+        key = self._keys.take(int(slot * self._params.keys))
+        if f == "read":
+            modes = self._params.read_modes
+            return Op("read", key, None, modes[int(mode * len(modes))])
+        self._count += 1
+        value = self._count * self._stride + self._client
+        if f == "cas":
+            old = self._keys.newest.get(key)
+            return Op("cas", key, {"from": old, "to": value})
+        return Op("write", key, value)
+
+    def update(self, completion: Completion) -> None:
+        self._keys.update(completion)
+
+
+class Register:
+    """The workload; make a new one for each run."""
+
+    name = "register"
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self._params = msgspec.convert(params, Params, strict=False)
+        self._keys = Keys(self._params)
+        self.params = msgspec.to_builtins(self._params)
+        self.operations = [f for f, weight in self._params.weights.items() if weight]
+        self.read_modes = list(self._params.read_modes) if "read" in self.operations else []
+
+    def header(self) -> WorkloadHeader:
+        return WorkloadHeader(self.name, "workloads.register:model", self.params)
+
+    def generator(self, client: int, clients: int, random: Random) -> Client:
+        """`clients` is the run's number of clients: values are unique among them."""
+        return Client(self._params, self._keys, client, max(clients, client + 1), random)
+
+    def final_ops(self) -> list[Op]:
+        """Every key that was used, by every mode, and locally."""
+        modes = [
+            *self._params.read_modes,
+            *(() if "local" in self._params.read_modes else ("local",)),
+        ]
+        return [Op("read", key, None, mode) for key in self._keys.used for mode in modes]
