@@ -26,10 +26,13 @@ from workloads import registry
 class Bed:
     """A started cluster; `ready` waits for a leader and proves every link."""
 
-    def __init__(self, cluster: Cluster, links: dict[str, tuple[str, int]], folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, links: dict[str, tuple[str, int]], folder: Path, layout: Layout
+    ) -> None:
         self.cluster = cluster
         self.links = links
         self.folder = folder
+        self.layout = layout
         self.recorder: Recorder | None = None
 
     async def ready(self) -> None:
@@ -131,7 +134,7 @@ async def open_bed(
                 starting.start_soon(link_set.start, links)
                 for name in system.names:
                     starting.start_soon(cluster.start, name)
-            yield Bed(cluster, {link.name: link.listen for link in links}, folder)
+            yield Bed(cluster, {link.name: link.listen for link in links}, folder, layout)
             cluster.closing = True
             nursery.cancel_scope.cancel()
     finally:

@@ -98,6 +98,8 @@ def _version() -> str:
 
 def _exit_code_of(error: BaseException, debug: bool) -> int:
     error = _single(error)
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        error = error.__context__  # rich makes an exit of it
     if isinstance(error, KeyboardInterrupt):
         _complain("interrupted")
         return EXIT_INTERRUPTED

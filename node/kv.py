@@ -81,7 +81,7 @@ class KeyValue:
         """
         try:
             command = _decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return Result({}, index, term, INVALID)
         if command.seq < 1 or (command.op == "cas") != (command.new is not msgspec.UNSET):
             return Result({}, index, term, INVALID)

@@ -227,6 +227,7 @@ class PeerLink:
         self._connecting: socket.socket | None = None
         self._connection: Connection | None = None
         self._missed = False
+        self._dialled = 0
         self.deadline: int | None = 0
         self.connects = 0
 
@@ -247,6 +248,7 @@ class PeerLink:
             self._abandon(now)
             return
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._dialled = now
         code = sock.connect_ex(self.address)
         self._connecting = sock
         if code not in (0, errno.EINPROGRESS):
@@ -311,7 +313,8 @@ class PeerLink:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self.deadline = -1
+            # A proxy whose upstream is dead accepts and hangs up: dialling again at once would never end.
+            self.deadline = self._dialled + RECONNECT_NS
             self._on_down(self.peer)
 
     def queue(self, payload: bytes) -> None:

@@ -17,7 +17,7 @@ from harness.plan import Plan
 from harness.seeds import derive
 from node import api
 
-__all__ = ["RaftSystem", "bugs", "framer", "ping"]
+__all__ = ["RaftSystem", "bugs", "framer", "options", "ping", "ping_forever"]
 
 framer = "node.api:peek_kind"
 """What the embedded links use to tell the kinds of frames apart."""
@@ -31,6 +31,10 @@ def bugs() -> list[tuple[str, str, str, str]]:
 async def ping(address: tuple[str, int]) -> bool:
     """True when a node answers a ping on a new connection to `address`; OSError if there is none."""
     return await api.ping(address)
+
+
+ping_forever = api.ping_forever
+"""Round trips on one connection: the plain echo that benchmarks compare with."""
 
 
 def options(plan: Plan) -> api.Options:
@@ -65,7 +69,7 @@ class RaftSystem:
         self._seed = seed
         self._run = run
         self._layout = layout
-        self._folder = folder
+        self._folder = folder.resolve()
 
     def data_dir(self, name: str) -> Path:
         return self._folder / name / "data"

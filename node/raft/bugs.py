@@ -107,7 +107,7 @@ _BUGS: Final = (
         "at step-down pending commands are told a definite failure",
         "cut the leader after it sent an entry that a successor then commits",
         ("P-LIN",),
-        "raft.Raft.step_down",
+        "raft.Raft._stop_leading",
     ),
 )
 

@@ -298,6 +298,7 @@ class Raft:
         self.promise.reset()
         self.epoch += 1
         self.term_start = log.last_index + 1
+        self._batch_key = (0, 0)
         self.check_due = self.now + self.election_timeout_ns
         self.leader_due = min(self.check_due, self.now + self.heartbeat_ns)
         replication.start(self)

@@ -2,7 +2,7 @@
 
 Beside the journal lies `synced`: eight bytes, little-endian, the journal's length that is known to be durable. It is raised
 after each sync returns, so that a power loss can be played by cutting the journal to it. It is itself never synced, being of
-use only to whoever outlives the process.
+use only to whoever outlives the process. Eight more bytes count what is still in user space.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ class FolderDisk:
             self._make(first_record, size)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         synced_fd = os.open(self.folder / SYNCED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if os.fstat(synced_fd).st_size < _LENGTH.size:
-            os.ftruncate(synced_fd, _LENGTH.size)
-        self._synced = mmap.mmap(synced_fd, _LENGTH.size)
+        if os.fstat(synced_fd).st_size < 2 * _LENGTH.size:
+            os.ftruncate(synced_fd, 2 * _LENGTH.size)
+        self._synced = mmap.mmap(synced_fd, 2 * _LENGTH.size)
         os.close(synced_fd)
 
     def __repr__(self) -> str:
@@ -126,6 +126,10 @@ class FolderDisk:
     def mark_synced(self, length: int) -> None:
         _LENGTH.pack_into(self._synced, 0, length)
 
+    def mark_waiting(self, count: int) -> None:
+        """Tell the outside world how many bytes are in user space only."""
+        _LENGTH.pack_into(self._synced, _LENGTH.size, count)
+
     def close(self) -> None:
         self._synced.close()
         os.close(self._fd)
@@ -149,3 +153,24 @@ def read_synced(folder: str | Path) -> dict[str, int]:
     if len(data) < _LENGTH.size or not (Path(folder) / JOURNAL).exists():
         return {}
     return {JOURNAL: _LENGTH.unpack_from(data)[0]}
+
+
+def cut_to_synced(folder: str | Path) -> dict[str, dict[str, int]]:
+    """Play a power loss on the files of a member that is dead: cut each to its synced length.
+
+    {"journal": {"synced": bytes, "cut": bytes written and not synced, "in_user_space": bytes that died with the process}}.
+    Empty when there is no journal yet. Raises OSError.
+    """
+    lengths = read_synced(folder)
+    if JOURNAL not in lengths:
+        return {}
+    synced = lengths[JOURNAL]
+    path = Path(folder) / JOURNAL
+    with path.open("r+b") as file:
+        file.seek(synced)
+        tail = file.read().rstrip(b"\0")
+        file.truncate(synced)
+        os.fsync(file.fileno())
+    marks = (Path(folder) / SYNCED).read_bytes()
+    waiting = _LENGTH.unpack_from(marks, _LENGTH.size)[0] if len(marks) >= 16 else 0
+    return {JOURNAL: {"synced": synced, "cut": len(tail), "in_user_space": waiting}}

@@ -58,12 +58,12 @@ async def test_latency_delays_each_direction(kind: Kind, tmp_path: Path) -> None
         async with await world.connect("l0") as stream:
             slow = await world.echo_ms(stream)
             assert slow is not None
-            assert 80 <= slow < 140
+            assert 80 <= slow < 200
         await world.links.lift("f1")
         async with await world.connect("l0") as stream:
             fast = await world.echo_ms(stream)
             assert fast is not None
-            assert fast < 40
+            assert fast < 80
 
 
 @KINDS

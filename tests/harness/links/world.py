@@ -21,7 +21,7 @@ from harness.processes import Warden, open_warden
 # A loopback address of this process' own, ports below the ephemeral range: nobody else's.
 HOST = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.1"
 PORTS = count(20_000)
-SILENCE_S = 0.15
+SILENCE_S = 0.25
 
 
 def address() -> Address:

@@ -1,10 +1,11 @@
 """A bed for Raft cores: one process, a seeded network, disks that forget, clocks that drift.
 
-The bed holds true time. It carries messages, syncs disks, ticks, and after every step of any core it checks the properties that
-no schedule may break: P-EL (one leader per term, one vote per node and term), P-LX (a lease is valid only before the next
-leader), P-LC (a leader holds everything committed), P-SM (all apply the same, once and in order per life), and the part of
-P-LIN that indices show: a lease or readindex read sees every write acknowledged before it was asked, and what was told as a
-definite failure is never applied. A broken one raises `Violation`.
+The bed holds true time. It carries messages, syncs disks, ticks, and after every step of any core
+it checks the properties that no schedule may break: P-EL (one leader per term, one vote per node
+and term), P-LX (a lease is valid only before the next leader), P-LC (a leader holds everything
+committed), P-SM (all apply the same, once and in order per life), and the part of P-LIN that
+indices show: a lease or readindex read sees every write acknowledged before it was asked, and what
+was told as a definite failure is never applied. A broken one raises `Violation`.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ class Bed:
         for name in self.names:
             self.start(name)
 
-    # ---- lives ----------------------------------------------------------------------------------
+    # ---- lives -----------------------------------------------------------------------------------
 
     def start(self, name: str) -> None:
         member = self.members[name]
@@ -249,12 +250,27 @@ class Bed:
         self.crash(name)
         self.start(name)
 
+    def match_logs(self) -> None:
+        """P-LM: an entry at the same index and of the same term is the same, and so is all before
+        it.
+        """
+        logs = [m.core.log.entries for m in self.members.values() if m.core is not None]
+        for number, left in enumerate(logs):
+            for right in logs[:number]:
+                agreed = False
+                for mine, theirs in zip(
+                    reversed(left[: len(right)]), reversed(right[: len(left)]), strict=True
+                ):
+                    agreed = agreed or mine.term == theirs.term
+                    if agreed and mine != theirs:
+                        raise Violation("P-LM", f"{mine} and {theirs} before equal entries")
+
     def core(self, name: str) -> Raft:
         core = self.members[name].core
         assert core is not None, f"{name} is down"
         return core
 
-    # ---- steps ----------------------------------------------------------------------------------
+    # ---- steps -----------------------------------------------------------------------------------
 
     def step(self, name: str, input: Input) -> Effects:
         """One step of one core: check it, then carry it out in the order of the contract."""
@@ -296,7 +312,7 @@ class Bed:
             self.members[name].disk.sync(token)
             self.step(name, Persisted(token))
 
-    # ---- network --------------------------------------------------------------------------------
+    # ---- network ---------------------------------------------------------------------------------
 
     def send(self, source: str, to: str, message: Message) -> None:
         self.sent.append((self.now, source, to, message))
@@ -332,7 +348,7 @@ class Bed:
     def heal(self) -> None:
         self.cuts.clear()
 
-    # ---- time -----------------------------------------------------------------------------------
+    # ---- time ------------------------------------------------------------------------------------
 
     def at(self, when_ns: int, do: Callable[[], None]) -> None:
         self._order += 1
@@ -365,7 +381,7 @@ class Bed:
             assert self.now < end, f"not within {ms} ms: {[m.core for m in self.members.values()]}"
             self.run(1)
 
-    # ---- clients and admins ---------------------------------------------------------------------
+    # ---- clients and admins ----------------------------------------------------------------------
 
     def propose(self, name: str) -> int:
         """A unique command at `name`; gives its token."""

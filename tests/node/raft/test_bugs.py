@@ -1,4 +1,6 @@
-"""Every seeded bug breaks its rule, and the same schedule passes without it (raft-node.md 5 and 5.1)."""
+"""Every seeded bug breaks its rule, and the same schedule passes without it (raft-node.md 5 and
+5.1).
+"""
 
 from __future__ import annotations
 

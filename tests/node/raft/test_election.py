@@ -1,4 +1,4 @@
-"""Elections: pre-vote, vote, own vote, timers, stepping down (raft-node.md 2.2, 2.3, 3.2 to 3.7)."""
+"""Elections: pre-vote, vote, timers, stepping down (raft-node.md 2.2, 2.3, 3.2 to 3.7)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def names(out: Effects) -> list[str]:
     return [event.name for event in out.events]
 
 
-# ---- triggers and timers ----------------------------------------------------------------------------
+# ---- triggers and timers -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
@@ -136,7 +136,7 @@ def test_a_manual_vote_longer_than_the_promise_or_not_at_a_follower_is_ignored()
     assert (bed.leader(), bed.core("n1").term) == ("n1", term)
 
 
-# ---- pre-vote ---------------------------------------------------------------------------------------
+# ---- pre-vote ------------------------------------------------------------------------------------
 
 
 def test_a_prevote_changes_nothing_at_the_voter() -> None:
@@ -156,6 +156,7 @@ def test_an_isolated_node_keeps_its_term_with_prevote_and_the_group_its_leader()
         bed.elect("n1")
         term = bed.core("n1").term
         bed.isolate("n3")
+        bed.propose("n1")
         bed.run(5000)
         assert (bed.core("n3").term == term) is prevote
         bed.heal()
@@ -205,11 +206,11 @@ def test_an_answer_to_an_old_ballot_is_not_counted() -> None:
     assert raft.state == "candidate"
 
 
-# ---- votes ------------------------------------------------------------------------------------------
+# ---- votes ---------------------------------------------------------------------------------------
 
 
 def test_a_vote_speaks_only_when_it_is_on_disk() -> None:
-    """3.3: reply and event come out of the step given Persisted; the record is (term, candidate)."""
+    """3.3: reply and event come out with Persisted; the record is (term, candidate)."""
     raft = core()
     out = raft.step(Received("n2", RequestVote(5, 1, 0, 0)), MS)
     assert not out.messages
@@ -318,7 +319,7 @@ def test_the_own_vote_waits_for_the_own_promise() -> None:
 
 
 def test_the_leaders_own_grant_ends_the_promise_made_to_it() -> None:
-    """3.2 and 3.3: leader plus self elect under live leases; the old leader has stepped down first."""
+    """3.2 and 3.3: leader plus self elect under live leases; the leader has stepped down first."""
     bed = Bed(3, MANUAL)
     bed.elect("n1")
     bed.run(200)
@@ -341,7 +342,20 @@ def test_rivals_split_the_vote_without_jitter_and_jitter_resolves_it() -> None:
     assert bed.leader() is not None
 
 
-# ---- stepping down ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("prevote", [True, False])
+def test_without_prevote_a_deposed_candidate_pauses_for_e(prevote: bool) -> None:
+    """Q3: each candidacy without pre-vote takes a term, so rivals must not repeat it every tick."""
+    raft = core(Options(prevote=False))
+    raft.step(Tick(), 100 * MS)
+    assert raft.state == "candidate"
+    raft.options = Options(prevote=prevote)
+    raft.step(Received("n2", RequestVote(9, 1, 0, 0)), 110 * MS)
+    assert raft.state == "follower"
+    pause_ms = (raft.election_due - 110 * MS) / MS
+    assert 50 <= pause_ms <= 100 if prevote else 500 <= pause_ms <= 1000
+
+
+# ---- stepping down -------------------------------------------------------------------------------
 
 
 def test_a_leader_without_answers_steps_down_within_two_election_timeouts() -> None:
@@ -389,7 +403,9 @@ def test_two_leaders_in_one_term_are_answered_with_the_next_term() -> None:
 
 
 def test_a_lost_term_record_is_taken_for_a_given_vote() -> None:
-    """2.1: term below the last log term becomes last log term + 1, and is written with the first step."""
+    """2.1: term below the last log term becomes last log term + 1, and is written with the first
+    step.
+    """
     log = [Entry(1, 7, DATA, b"", 0)]
     raft = Raft("n1", ["n1", "n2", "n3"], NO_LEASE, HardState(3, "n2"), log, False, b"", 0)
     out = raft.step(Tick(), 0)

@@ -1,0 +1,196 @@
+"""Evidence: a fault that is asked for and does not take effect is recorded as skipped or indeterminate, kind by kind.
+
+Each case sabotages the hand that makes the fault on a real cluster behind real links; the record must not say installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from benchmarks.bed import Bed, open_bed
+from harness.cluster import Cluster
+from harness.faults.base import Scene
+from harness.faults.evidence import LagMeter
+from harness.faults.schedule import KINDS
+from harness.links.server import ApplyReport, LinkSet
+from harness.plan import Plan, Step, expand
+from harness.processes import Process
+from harness.recorder import monotonic_ns
+from harness.systems.raft import RaftSystem
+
+Sabotage = Callable[[pytest.MonkeyPatch, Cluster], None]
+
+
+@asynccontextmanager
+async def scene(folder: Path, kind: str = "toxiproxy") -> AsyncIterator[tuple[Bed, Scene]]:
+    async with open_bed(folder, nodes=3, clients=2, kind=kind) as bed:
+        await bed.ready()
+        expanded = expand(Plan(nodes=3, clients=2, time_s=1.0), 1)
+        yield bed, Scene(bed.cluster, bed.layout, expanded, LagMeter())
+
+
+async def deaf_links(self: LinkSet, fault_id: str, asks: Any) -> ApplyReport:
+    """A proxy that answers 200 and does nothing."""
+    now = monotonic_ns()
+    return ApplyReport(time_begin_ns=now, time_end_ns=now)
+
+
+async def nothing(*_: Any, **__: Any) -> None:
+    """A command that is dropped on its way."""
+
+
+def wedge_links(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    patch.setattr(LinkSet, "apply", deaf_links)
+
+
+def drop_signals(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    patch.setattr(Process, "signal", nothing)
+
+
+def signal_the_wrong_process(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    right = Process.signal
+
+    async def wrong(self: Process, number: int) -> None:
+        victim = cluster.members["n3"].process
+        assert victim is not None
+        await right(victim, number)
+
+    patch.setattr(Process, "signal", wrong)
+
+
+def drop_clock_commands(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    patch.setattr(RaftSystem, "set_clock", nothing)
+
+
+def drop_votes(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    patch.setattr(RaftSystem, "vote", nothing)
+
+
+CASES: list[tuple[str, Step, Sabotage, str]] = [
+    (
+        "a cut that the proxy ignores",
+        Step(id="a", kind="partition", at_s=0.0, args={"links": [["n1", "n2"], ["n2", "n1"]]}),
+        wedge_links,
+        "still pass",
+    ),
+    (
+        "clients' links that the proxy does not cut",
+        Step(id="b", kind="partition", at_s=0.0, args={"links": [["clients", "n1"]]}),
+        wedge_links,
+        "still pass",
+    ),
+    (
+        "latency that the proxy ignores",
+        Step(id="c", kind="latency", at_s=0.0, args={"links": [["n1", "n2"]], "ms": 30}),
+        wedge_links,
+        "not slow",
+    ),
+    (
+        "SIGSTOP to the wrong process",
+        Step(id="d", kind="pause", at_s=0.0, targets=["n1"]),
+        signal_the_wrong_process,
+        "state T",
+    ),
+    (
+        "SIGKILL that never arrives",
+        Step(id="e", kind="kill", at_s=0.0, targets=["n1"]),
+        drop_signals,
+        "SIGKILL",
+    ),
+    (
+        "power that stays on",
+        Step(id="f", kind="power_loss", at_s=0.0, targets=["n1"]),
+        drop_signals,
+        "SIGKILL",
+    ),
+    (
+        "a clock rate that is not set",
+        Step(id="g", kind="clock_rate", at_s=0.0, args={"rates": {"n1": 0.9, "n2": 1.1}}),
+        drop_clock_commands,
+        "not the one asked",
+    ),
+    (
+        "a clock that does not jump",
+        Step(id="h", kind="clock_offset", at_s=0.0, targets=["n1"], args={"offset_ms": 5.0}),
+        drop_clock_commands,
+        "too small",
+    ),
+    (
+        "a vote that nobody hears of",
+        Step(id="i", kind="vote", at_s=0.0, targets=["follower"], args={"election_timeout_ms": 50}),
+        drop_votes,
+        "no target began",
+    ),
+]
+
+
+async def test_a_fault_without_effect_is_never_recorded_as_installed(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (bed, stage):
+        for name, step, sabotage, words in CASES:
+            with pytest.MonkeyPatch.context() as patch:
+                sabotage(patch, bed.cluster)
+                fault = KINDS[step.kind](stage, step)
+                with trio.fail_after(10):
+                    evidence = await fault.install()
+            assert evidence.outcome == "indeterminate", (name, evidence)
+            assert words in (evidence.because or ""), (name, evidence)
+            with trio.fail_after(10):
+                await fault.heal()
+            for member in bed.cluster.members.values():
+                member.down.clear()
+                member.paused.clear()
+                if member.process is not None:
+                    await member.process.signal(18)
+
+
+async def test_a_fault_without_a_target_is_skipped(tmp_path: Path) -> None:
+    async with scene(tmp_path) as (bed, stage):
+        await bed.cluster.kill("n3", "test")
+        for kind in ("pause", "kill", "power_loss"):
+            fault = KINDS[kind](stage, Step(id=kind, kind=kind, at_s=0.0, targets=["n3"]))
+            assert (await fault.install()).outcome == "skipped"
+        jump = Step(id="j", kind="clock_offset", at_s=0.0, targets=["n3"], args={"offset_ms": 5})
+        assert (await KINDS["clock_offset"](stage, jump).install()).outcome == "skipped"
+        owner = Step(id="k", kind="clock_rate", at_s=0.0, args={"rates": {"n1": 1.1}})
+        assert (await KINDS["clock_rate"](stage, owner).install()).outcome == "installed"
+        second = Step(id="l", kind="clock_rate", at_s=0.0, args={"rates": {"n1": 0.9}})
+        refused = await KINDS["clock_rate"](stage, second).install()
+        assert refused.outcome == "skipped"
+        assert "owns" in (refused.because or "")
+
+
+async def test_a_frame_rule_that_met_nothing_is_indeterminate(tmp_path: Path) -> None:
+    async with scene(tmp_path, "embedded") as (_, stage):
+        step = Step(
+            id="m",
+            kind="frames",
+            at_s=0.0,
+            args={
+                "links": [["n1", "n2"]],
+                "direction": "request",
+                "kinds": ["never"],
+                "do": "drop",
+            },
+        )
+        fault = KINDS["frames"](stage, step)
+        assert (await fault.install()).outcome == "installed"
+        assert (await fault.heal()).outcome == "indeterminate"
+
+
+async def test_each_kind_is_proved_and_healed_on_a_real_cluster(tmp_path: Path) -> None:
+    """The counterpart: without sabotage the same steps are installed, and their heals proved."""
+    async with scene(tmp_path) as (_, stage):
+        for name, step, _sabotage, _words in CASES:
+            fault = KINDS[step.kind](stage, step)
+            act: list[Callable[[], Awaitable[Any]]] = [fault.install, fault.heal]
+            for action in act:
+                with trio.fail_after(12):
+                    evidence = await action()
+                assert evidence.outcome == "installed", (name, evidence)
+            await trio.sleep(0.1)
