@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-ALL = ("recorder", "startup", "throughput")
+ALL = ("recorder", "startup", "throughput", "ending")
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from harness.seeds import stream
 from harness.systems import raft
 from workloads import registry
 
+STOP_S = 5.0
+
 
 class Bed:
     """A started cluster; `ready` waits for a leader and proves every link."""
@@ -134,8 +136,12 @@ async def open_bed(
                 starting.start_soon(link_set.start, links)
                 for name in system.names:
                     starting.start_soon(cluster.start, name)
-            yield Bed(cluster, {link.name: link.listen for link in links}, folder, layout)
-            cluster.closing = True
+            try:
+                yield Bed(cluster, {link.name: link.listen for link in links}, folder, layout)
+            finally:
+                cluster.closing = True
+                with trio.move_on_after(STOP_S, shield=True):
+                    await link_set.stop()
             nursery.cancel_scope.cancel()
     finally:
         facts.close()

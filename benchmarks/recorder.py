@@ -70,7 +70,7 @@ class Instant:
     connected = True
 
     async def call(self, f: str, key: str, value: Any, mode: str | None, ms: int) -> Outcome:
-        return Outcome(value)
+        return Outcome({**value, "swapped": True} if f == "cas" else value)
 
     def close(self) -> None:
         pass

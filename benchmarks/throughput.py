@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,12 @@ from harness.systems.raft import ping_forever
 
 
 def mix(mode: str) -> dict[str, Any]:
-    return {"weights": {"write": 50, "cas": 0, "read": 50}, "read_modes": [mode], "keys": 16}
+    return {
+        "weights": {"write": 50, "cas": 0, "read": 50},
+        "read_modes": [mode],
+        "keys": 16,
+        "readers": 0,
+    }
 
 
 async def measured(bed: Bed, name: str, params: dict[str, Any], count: int, seconds: float) -> Any:
@@ -81,8 +87,11 @@ async def echo(bed: Bed, count: int, seconds: float) -> float:
     totals = [0] * count
 
     async def one(number: int) -> None:
-        async for _ in ping_forever(bed.links[f"c{number}-{bed.cluster.leader}"]):
-            totals[number] += 1
+        async with aclosing(
+            ping_forever(bed.links[f"c{number}-{bed.cluster.leader}"])
+        ) as round_trips:
+            async for _ in round_trips:
+                totals[number] += 1
 
     begin = time.perf_counter()
     with trio.move_on_after(seconds):

@@ -111,7 +111,8 @@ class Durability:
     def finish(self, completeness: Completeness) -> Result:
         self._in_place()
         self._in_order()
-        if completeness.whole and completeness.healed and self._applied:
+        judged_end = completeness.whole and completeness.healed and not completeness.events_lack
+        if judged_end and self._applied:
             self._at_the_end()
         statistics = {"acknowledged_writes": len(self._writes), "boots": self._boots}
         if not self._node_events and not self._writes:
@@ -121,8 +122,12 @@ class Durability:
             because = f"not at the end of the run ({completeness.because})"
         elif not completeness.healed:
             because = "not at the end of the run (the heal was not proved)"
+        elif completeness.events_lack:
+            because = f"not at the end of the run ({completeness.events_lack})"
         seen = bool(self._writes or self._acked)
-        return conclude(self.findings, statistics, seen, because if seen else "nothing was acknowledged")
+        return conclude(
+            self.findings, statistics, seen, because if seen else "nothing was acknowledged"
+        )
 
     def _in_place(self) -> None:
         others: dict[int, list[tuple[int, str, Apply]]] = {}

@@ -60,7 +60,9 @@ class LeaseExclusivity:
             for later, (other, event) in leaders:
                 if later <= term or other == node:
                     continue
-                margin = min(event.t1 - seen.t0, margin) if margin is not None else event.t1 - seen.t0
+                margin = (
+                    min(event.t1 - seen.t0, margin) if margin is not None else event.t1 - seen.t0
+                )
                 if seen.t0 > event.t1:
                     self.findings.append(
                         Finding(

@@ -7,7 +7,7 @@ how the nodes' records are interleaved. Each record costs amortised O(1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -49,6 +49,8 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True):
     because: str = ""
     healed: bool = False
     """The last heal was proved complete, and all nodes ran."""
+    events_lack: str = ""
+    """Why the nodes' events are not all there, if they are not: nothing follows from what they do not say."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +67,7 @@ class Monitor(Protocol):
 
     property: str
     title: str
-    handlers: Mapping[type, Handler]
+    handlers: dict[type, Handler]
     findings: list[Finding]
 
     def start(self, params: Params) -> None: ...

@@ -268,7 +268,9 @@ class LeaderCompleteness:
                         f"{most[1].term}",
                         evidence=[
                             pointer(most[0], most[1], f"{most[0]} knows {most[1].index} committed"),
-                            pointer(node, event, f"{node} leads with last index {event.last_index}"),
+                            pointer(
+                                node, event, f"{node} leads with last index {event.last_index}"
+                            ),
                         ],
                         time=event.t0,
                         details={"node": node, "term": event.term},

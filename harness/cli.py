@@ -773,7 +773,7 @@ def export(
     to
         The format: jepsen (EDN, for elle-cli, knossos-cli).
     out
-        The file to write; without it standard output.
+        The file to make (an existing one is refused); without it standard output.
     runs
         Folder that holds the runs.
     """
@@ -781,7 +781,13 @@ def export(
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        try:
+            with out.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise Usage(
+                f"--out {out}: there is a file already; name another or remove it"
+            ) from None
         print(out)
     return 0
 
@@ -863,13 +869,14 @@ def bugs(*, json: Annotated[bool, Parameter(negative=())] = False) -> int:
     for name, broken, fault, violates in raft.bugs():
         path = _plan_file(f"bug/{name}")
         command = ["driftline", "run"]
-        command += ["--plan", f"bug/{name}"] if path.exists() else ["--bug", name]
+        command += ["--plan", f"bug/{name}"] if path.exists() else []
+        command += ["--bug", name]
         rows.append(
             {
                 "name": name,
                 "broken": broken,
                 "fault": fault,
-                "violates": violates if isinstance(violates, str) else ", ".join(violates),
+                "violates": violates,
                 "plan": str(path) if path.exists() else None,
                 "run": shlex.join(command),
             }

@@ -19,6 +19,9 @@ from harness.systems.raft import RaftSystem
 from workloads.generator import DONE, PENDING, Completion, Context, Generator, Op
 
 IDLE_S = 0.005
+AVOID_S = 1.0
+"""So long a client that follows hints stays away from a node that did not answer: followers of a cut-off leader go on naming
+it until their promise ends."""
 
 
 class Client:
@@ -59,7 +62,7 @@ class Client:
         self.node = plan.pinned or nodes[plan.client % len(nodes)]
         self._leader = leader
         self._connection: Any = None
-        self._refused = 0
+        self._avoided: dict[str, float] = {}
 
     async def run(self) -> None:
         """Operations come at the plan's rate; one that is late is followed at once, but none are made up for."""
@@ -113,10 +116,10 @@ class Client:
                 kind = "info" if sent else "fail"
                 error = "timeout" if sent else "timeout before anything was sent"
                 self._finish(number, kind, op, op.value, node, None, None, error, final)
+                self._avoided[node] = trio.current_time() + AVOID_S
                 self._drop()
         if outcome is None:
-            if kind == "fail":
-                self._elsewhere("")
+            self._elsewhere("")
             return kind
         self._finish(
             number,
@@ -180,10 +183,11 @@ class Client:
         if self.plan.pinned:
             return
         nodes = list(self.addresses)
-        if hint and hint != self.node and hint in self.addresses:
-            target = hint
-        else:
-            target = nodes[(nodes.index(self.node) + 1) % len(nodes)]
+        now = trio.current_time()
+        here = nodes.index(self.node)
+        ring = nodes[here + 1 :] + nodes[:here]
+        answering = [node for node in ring if self._avoided.get(node, 0.0) <= now]
+        target = hint if hint in answering else (answering or ring or nodes)[0]
         if target != self.node:
             self.node = target
             self._drop()

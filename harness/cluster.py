@@ -6,6 +6,7 @@ it. Healing removes one id and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from harness.systems.raft import RaftSystem
 
 STATUS_DEADLINE_S = 0.25
 EXIT_DEADLINE_S = 2.0
+CLOCK_DEADLINE_S = 0.5
 
 
 class Member:
@@ -151,6 +153,13 @@ class Cluster:
         if member.paused or member.process is None:
             return False
         await member.process.signal(signal.SIGCONT)
+        # Its clock may have been asked to change while it could not hear.
+        # If it is dying, the next life gets the rate on its command line.
+        with (
+            trio.move_on_after(CLOCK_DEADLINE_S),
+            contextlib.suppress(OSError, HarnessError),
+        ):
+            await self.system.set_clock(name, rate=member.rate)
         return True
 
     async def status(self, name: str) -> dict[str, Any] | None:

@@ -261,23 +261,12 @@ def _pidfd_group() -> str:
     return "child and grandchild stopped by one pidfd"
 
 
-def file_system(path: Path) -> str:
-    """Type of the file system that holds `path`, from /proc/self/mountinfo."""
-    real = path.resolve()
-    best, kind = "", "unknown"
-    for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
-        left, _, right = line.partition(" - ")
-        mount = left.split()[4]
-        inside = mount == "/" or str(real) == mount or str(real).startswith(mount + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, right.split()[0]
-    return kind
-
-
 def _sync(runs_dir: Path) -> str:
     folder = runs_dir
     while not folder.is_dir():
         folder = folder.parent
+    from harness.store import file_system
+
     kind = file_system(folder)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".driftline-doctor-") as file:
         times_ms = []

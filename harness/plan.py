@@ -7,6 +7,7 @@ schedule as it was.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -43,6 +44,9 @@ ROLES: Final = (
     "all",
     "rest",
 )
+
+SETTLE_S: Final = 1.1
+"""From the time at which a drawn step is to be healed to a group that is whole: evidence of both ends, and a restart."""
 
 STEP_ARGS: Final[dict[str, tuple[str, ...]]] = {
     "partition": ("shape", "links", "clients"),
@@ -137,9 +141,10 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The safety phase."""
     quiet_s: float = 1.0
     """From ready to the first fault; clients run."""
-    rate: float = 25.0
+    rate: float = 40.0
     """Operations per second and client; 0 is as fast as answers come."""
-    op_timeout_ms: int = 400
+    op_timeout_ms: int = 250
+    """Short, so that clients cut off from one node are soon at another: before a cut-off leader gives up."""
     retry: Literal["none", "session"] = "none"
     workload: WorkloadPlan = WorkloadPlan()
     node: dict[str, Any] = {}
@@ -291,6 +296,8 @@ def default_quotas(plan: Plan) -> Quotas:
     kinds = list(plan.faults.kinds) if random_faults else []
     kinds += [step.kind for step in plan.steps if step.kind not in kinds and step.kind in KINDS]
     leader_faults = {"partition", "pause", "kill", "power_loss"}
+    reads_by_lease = "lease" in plan.workload.params.get("read_modes", ("lease",))
+    leases = bool(plan.node.get("leader_lease", True)) and reads_by_lease
     return Quotas(
         ok_per_operation=max(1, int(200 * scale)),
         ok_total=max(1, int(1000 * scale)),
@@ -299,9 +306,23 @@ def default_quotas(plan: Plan) -> Quotas:
         forced_leader_changes=(
             max(1, round(2 * scale)) if random_faults and leader_faults & set(kinds) else 0
         ),
-        lease_read_at_cut_leader=0,
+        lease_read_at_cut_leader=int(
+            random_faults and leases and _cuts_leader_first(plan.faults) and scale > 0.3
+        ),
         restarts_after_power_loss=1 if random_faults and "power_loss" in kinds else 0,
+        # Rates are drawn from 0.9 of the asked share upwards; 0.8 of D/E is what is left of the
+        # default 0.92 after that and after the readings' own error.
+        clock_ratio=(
+            1 + min(0.8, 0.85 * plan.faults.clock_ratio) * drift_bound(plan)
+            if random_faults and "clock_rate" in kinds and scale > 0.3
+            else 0.0
+        ),
     )
+
+
+def _cuts_leader_first(faults: FaultsPlan) -> bool:
+    """The first cut of the random schedule leaves the leader in a minority (Deck.first)."""
+    return "partition" in faults.kinds and "minority_with_leader" in faults.partitions
 
 
 def expand(plan: Plan, seed: int) -> ExpandedPlan:
@@ -356,52 +377,85 @@ def repeated(plan: Plan) -> list[Step]:
 
 
 def random_steps(plan: Plan, seed: int) -> list[Step]:
-    """Kinds are dealt from shuffled decks, so that a run of some length meets each of them."""
+    """Kinds are dealt from shuffled decks, so that a run of some length meets each of them.
+
+    A drifting clock is dealt together with a cut of the leader inside it (if the plan allows both): either alone leaves a
+    lease's end untried. That pair also opens the run, while all else is well; later faults overlap as they come.
+    """
     faults = plan.faults
     if faults.intensity <= 0 or not faults.kinds:
         return []
     random = stream(seed, "faults")
-    # Cuts around the leader are where leases and elections meet: they are dealt more often.
-    kinds = Deck(random, (*faults.kinds, *(k for k in ("partition",) if k in faults.kinds)))
-    led = ("minority_with_leader",) * 3 if "minority_with_leader" in faults.partitions else ()
-    shapes = Deck(random, (*faults.partitions, *led), first="minority_with_leader")
+    pairs = "clock_rate" in faults.kinds and _cuts_leader_first(faults)
+    again = "clock_rate" if pairs else "partition"
+    kinds = Deck(
+        random,
+        faults.kinds,
+        first="clock_rate" if pairs else "partition",
+        later=(*faults.kinds, *(kind for kind in faults.kinds if kind == again)),
+    )
+    shapes = Deck(random, faults.partitions, first="" if pairs else "minority_with_leader")
     processes = Deck(random, ("leader", "one", "minority"), first="leader")
     losses = Deck(random, ("leader", "one", "minority", "all"), first="leader")
     steps: list[Step] = []
-    at_s = random.uniform(0.2, 0.6)
-    while at_s < plan.time_s - 0.8:
-        kind = kinds.draw()
-        for_s = random.uniform(*faults.length_s)
-        targets: list[str] = []
-        args: dict[str, Any] = {}
-        if kind == "partition":
-            args = {"shape": shapes.draw(), "clients": "split"}
-        elif kind in ("pause", "kill"):
-            targets = [processes.draw()]
-        elif kind == "power_loss":
-            targets = [losses.draw()]
-        elif kind == "clock_rate":
-            ratio = 1 + random.uniform(0.9, 1.0) * faults.clock_ratio * drift_bound(plan)
-            slow = random.choice((1.0, ratio**-0.5, 1 / ratio))
-            args = {"rates": {"leader": round(slow, 4), "followers": round(slow * ratio, 4)}}
-            for_s += 2.0
-        elif kind == "clock_offset":
-            targets = [random.choice(("leader", "one"))]
-            args = {"offset_ms": round(random.uniform(*faults.offset_ms), 2)}
-        elif kind == "latency":
-            args = {"links": [["one", "all"]], "ms": round(random.uniform(*faults.latency_ms), 1)}
+
+    def add(kind: str, at_s: float, for_s: float, targets: Sequence[str] = (), **args: Any) -> None:
         steps.append(
             Step(
                 id=f"f{len(steps):03d}",
                 kind=kind,
                 at_s=round(at_s, 3),
                 for_s=round(min(for_s, max(0.5, plan.time_s - at_s)), 3),
-                targets=targets,
+                targets=list(targets),
                 args=args,
             )
         )
-        at_s += random.uniform(0.6, 1.4) * faults.every_s / faults.intensity
+
+    # A short run deals its first round faster, so that no kind is left out.
+    first_gap_s = min(faults.every_s, (plan.time_s - 2.5) / (len(faults.kinds) + 1))
+    dealt = 0
+    at_s = random.uniform(0.2, 0.6)
+    while at_s < plan.time_s - 0.8:
+        kind = kinds.draw()
+        dealt += 1
+        for_s = random.uniform(*faults.length_s)
+        if kind == "partition":
+            add(kind, at_s, for_s, shape=shapes.draw(), clients="split")
+        elif kind in ("pause", "kill"):
+            add(kind, at_s, for_s, [processes.draw()])
+        elif kind == "power_loss":
+            add(kind, at_s, for_s, [losses.draw()])
+        elif kind == "clock_rate":
+            ratio = 1 + random.uniform(0.9, 1.0) * faults.clock_ratio * drift_bound(plan)
+            slow = random.choice((1.0, ratio**-0.5, 1 / ratio))
+            rates = {"leader": round(slow, 4), "followers": round(slow * ratio, 4)}
+            if pairs:
+                # On a group that is whole: a leader cut off from two dead nodes proves nothing about leases.
+                at_s = max(at_s, max((end_s(step) + SETTLE_S for step in steps), default=0.0))
+                if at_s >= plan.time_s - 2.0:
+                    break
+            # Its evidence takes half a second, and a lease under it should have begun under it.
+            cut_s = random.uniform(0.9, 1.3)
+            for_s = min(for_s, max(faults.length_s[0], 1.8))
+            add(kind, at_s, cut_s + for_s, rates=rates)
+            if pairs:
+                at_s += cut_s
+                add("partition", at_s, for_s, shape="minority_with_leader", clients="split")
+                at_s += 0.6
+        elif kind == "clock_offset":
+            target = random.choice(("leader", "one"))
+            add(kind, at_s, for_s, [target], offset_ms=round(random.uniform(*faults.offset_ms), 2))
+        elif kind == "latency":
+            ms = round(random.uniform(*faults.latency_ms), 1)
+            add(kind, at_s, for_s, links=[["one", "all"]], ms=ms)
+        gap_s = first_gap_s if dealt < len(faults.kinds) else faults.every_s
+        at_s += random.uniform(0.6, 1.4) * max(0.3, gap_s) / faults.intensity
     return steps
+
+
+def end_s(step: Step) -> float:
+    """When a drawn step is healed, in seconds of the safety phase."""
+    return (step.at_s or 0.0) + (step.for_s or 0.0)
 
 
 def drift_bound(plan: Plan) -> float:
@@ -411,11 +465,16 @@ def drift_bound(plan: Plan) -> float:
 
 
 class Deck:
-    """Deals its cards in shuffled order and starts again; `first` is dealt first if it is among them."""
+    """Deals its cards in shuffled order and starts again; `first` is dealt first if it is among them.
 
-    def __init__(self, random: Stream, cards: tuple[str, ...], first: str = "") -> None:
+    From the second round on the cards are `later`, if given.
+    """
+
+    def __init__(
+        self, random: Stream, cards: tuple[str, ...], first: str = "", later: tuple[str, ...] = ()
+    ) -> None:
         self._random = random
-        self._all = cards
+        self._later = later or cards
         self._left = [*random.sample(cards, len(cards))]
         if first in self._left:
             self._left.remove(first)
@@ -423,5 +482,5 @@ class Deck:
 
     def draw(self) -> str:
         if not self._left:
-            self._left = self._random.sample(self._all, len(self._all))
+            self._left = self._random.sample(self._later, len(self._later))
         return self._left.pop()

@@ -38,6 +38,7 @@ from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas, expan
 from harness.processes import Warden, open_warden
 from harness.recorder import FactLog, FaultLog, Recorder, monotonic_ns
 from harness.seeds import stream
+from harness.stacks import task_stacks
 from harness.systems import raft
 from workloads import registry
 
@@ -46,6 +47,7 @@ CLOCK_SAMPLE_S = 0.25
 FINAL_READ_S = 6.0
 LOOP_PACE_S = 0.05
 PROGRESS_S = 0.25
+TEARDOWN_S = 2.0
 
 
 class RunResult(msgspec.Struct, frozen=True):
@@ -86,13 +88,14 @@ class Conductor:
         self.clients: list[Client] = []
         self.verdict: schema.Verdict | None = None
         self.scopes: list[trio.CancelScope] = []
+        self.link_set: LinkSet | None = None
 
     # ---- the whole ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> RunResult:
         plan, folder = self.plan, self.folder
         store.save_document(folder / "expanded.json", self.expanded)
-        (folder / "plan.toml").write_bytes(msgspec.toml.encode(plan_document(plan)))
+        store.save_bytes(folder / "plan.toml", msgspec.toml.encode(plan_document(plan)))
         store.link_latest(folder)
         self.observer.started(str(folder), self.expanded.seed, plan.name)
         layout = Layout()
@@ -103,8 +106,11 @@ class Conductor:
             ) as warden:
                 await self._under_signals(warden, layout)
                 verdict = await self._judge(warden)
+                self.observer.note("phase teardown", {"phase": "teardown"})
+                await self._tear_down()
         finally:
             layout.close()
+        self.observer.note("phase report", {"phase": "report"})
         self._report(verdict)
         return RunResult(folder, verdict)
 
@@ -122,7 +128,7 @@ class Conductor:
             "boot_id": boot_id,
             "origin_ns": self.origin_ns,
         }
-        lease = {
+        lease: dict[str, Any] = {
             "election_timeout_ms": options.election_timeout_ms,
             "max_clock_drift_ms": options.max_clock_drift_ms,
         }
@@ -166,7 +172,7 @@ class Conductor:
                 **common,
                 versions=versions(plan.links),
                 links=plan.links,
-                filesystem=filesystem(folder),
+                filesystem=store.file_system(folder),
             ),
         )
 
@@ -175,22 +181,27 @@ class Conductor:
         wall_s = self.plan.wall_s or self.plan.time_s + self.plan.quiet_s + 60.0
         try:
             with trio.CancelScope() as wall:
-                wall.deadline = trio.current_time() + wall_s
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch_signals)
+                    nursery.start_soon(self._watch_wall, wall_s, wall)
                     await self._phases(warden, layout)
                     nursery.cancel_scope.cancel()
-            if wall.cancelled_caught:
-                self._fail(f"the run did not end within its wall deadline of {wall_s:.0f} s")
         except Exception as error:
             self._fail(first_line(error), error)
 
-    def _fail(self, because: str, error: BaseException | None = None) -> None:
+    async def _watch_wall(self, wall_s: float, wall: trio.CancelScope) -> None:
+        """At the deadline: all stacks into a file, then everything under `wall` is cancelled."""
+        await trio.sleep(wall_s)
+        self._fail(f"the run did not end within its wall deadline of {wall_s:.0f} s", task_stacks())
+        wall.cancel()
+
+    def _fail(self, because: str, error: BaseException | str = "") -> None:
+        """The run is a harness error from now on; what led to it (an exception, stacks) is kept in a file."""
         self.harness_error = self.harness_error or because
         self.facts.interrupted("harness error", because)
-        if error is not None:
-            text = "".join(traceback.format_exception(error))
-            (self.folder / "harness-error.txt").write_text(text)
+        text = error if isinstance(error, str) else "".join(traceback.format_exception(error))
+        if text:
+            store.save_bytes(self.folder / "harness-error.txt", text.encode("utf-8", "replace"))
         self.observer.note(f"harness error: {because}", {"harness_error": because})
 
     async def _watch_signals(self) -> None:
@@ -218,6 +229,7 @@ class Conductor:
             log_folder=self.folder / "links",
             framer=raft.framer if plan.links == "embedded" else None,
         )
+        self.link_set = link_set
         async with trio.open_nursery() as nursery:
             self._enter("up")
             cluster = Cluster(
@@ -546,6 +558,16 @@ class Conductor:
         store.index_run(self.folder, self.expanded.seed, self.plan.name, verdict)
         return verdict
 
+    async def _tear_down(self) -> None:
+        """What the warden would kill anyway, in order; the verdict is saved, so nothing in here may raise."""
+        if self.link_set is None:
+            return
+        with trio.move_on_after(TEARDOWN_S):
+            try:
+                await self.link_set.stop()
+            except HarnessError as error:
+                self.observer.note(f"teardown: {first_line(error)}", {})
+
     def _report(self, verdict: schema.Verdict) -> None:
         """The report is made last: its failure loses nothing."""
         from harness.report import write_report
@@ -613,15 +635,3 @@ def versions(links: str) -> dict[str, str]:
         "kernel": platform.release(),
         "links": links,
     }
-
-
-def filesystem(folder: Path) -> str:
-    """The type of the file system that holds `folder`."""
-    best, kind = "", ""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        left, _, right = line.partition(" - ")
-        mount = left.split()[4]
-        inside = str(folder.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/"
-        if inside and len(mount) >= len(best):
-            best, kind = mount, right.split()[0]
-    return kind

@@ -40,11 +40,16 @@ def link_latest(folder: Path) -> None:
 
 
 def save_document(path: Path, document: object) -> None:
-    """Write JSON so that a kill at any moment leaves the old file or the new one."""
+    """Write indented JSON, as `save_bytes` does."""
     data = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1)
+    save_bytes(path, data + b"\n")
+
+
+def save_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
-        file.write(data + b"\n")
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -73,9 +78,14 @@ def index_run(folder: Path, seed: int, plan: str, verdict: Verdict) -> None:
         )
 
 
-def find_run(name: str, runs: Path) -> Path:
-    """A run by path, by name under `runs`, or "latest"; HarnessError if there is none."""
-    for candidate in (Path(name), runs / name):
-        if candidate.exists():
-            return candidate.resolve()
-    raise HarnessError(f"no run {name!r}: neither a path nor a folder under {runs}")
+def file_system(path: Path) -> str:
+    """Type of the file system that holds `path`, from /proc/self/mountinfo."""
+    real = path.resolve()
+    best, kind = "", "unknown"
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
+        left, _, right = line.partition(" - ")
+        mount = left.split()[4]
+        inside = mount == "/" or str(real) == mount or str(real).startswith(mount + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, right.split()[0]
+    return kind

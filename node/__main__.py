@@ -1,7 +1,7 @@
 """`python -P -m node CONFIG.json --boot N [--clock-rate R] [--clock-offset-ns O]`: one member, until SIGTERM.
 
-Exit: 0 after SIGTERM, 64 for a configuration or data folder that cannot be used, 65 for damaged data, 70 for a broken invariant,
-74 for a disk that fails.
+Exit: 0 after SIGTERM, 64 for a configuration or data folder that cannot be used, 65 for damaged
+data, 70 for a broken invariant, 74 for a disk that fails or an address that cannot be had.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def main() -> int:
     parser.add_argument("--clock-offset-ns", type=int, default=0)
     try:
         arguments = parser.parse_args()
-    except (argparse.ArgumentError, SystemExit) as error:
-        return error.code if isinstance(error, SystemExit) and not error.code else EXIT_USAGE
+    except argparse.ArgumentError as error:
+        return complain(f"{error}", EXIT_USAGE)
+    except SystemExit as error:
+        return EXIT_USAGE if error.code else 0
     from node.config import ConfigError, load
     from node.server import Server
     from node.storage.codec import Corrupt, StorageError
 
     try:
         config = load(arguments.config)
-        server = Server(
-            config, arguments.boot, arguments.clock_rate, arguments.clock_offset_ns
-        )
+        server = Server(config, arguments.boot, arguments.clock_rate, arguments.clock_offset_ns)
     except (ConfigError, ValueError) as error:
         return complain(f"{error}", EXIT_USAGE)
     try:

@@ -94,22 +94,23 @@ class Client:
         Connecting and sending may fail before anything was sent: fail. After the first byte: info.
         """
         self.sent = False
+        # Numbered before anything can fail: a retry then names this very operation, never an earlier one.
+        self._seq += f != "read"
         try:
             if self._sock is None:
                 await self._connect()
             self._id += 1
             if f == "read":
                 request: wire.Get | wire.Submit = wire.Get(
-                    self._id, remaining_ms, self._session, key, mode or "lease"
+                    self._id, max(0, remaining_ms), self._session, key, mode or "lease"
                 )
             else:
-                self._seq += 1
                 command = (
                     encode_write(self._session, self._seq, key, value)
                     if f == "write"
                     else encode_cas(self._session, self._seq, key, value["from"], value["to"])
                 )
-                request = wire.Submit(self._id, remaining_ms, self._session, command)
+                request = wire.Submit(self._id, max(0, remaining_ms), self._session, command)
             await self._send(wire.frame(wire.encode(request)))
             answer = await self._receive()
         except (OSError, wire.WireError) as error:
@@ -229,28 +230,39 @@ async def _receive_one(sock: socket.socket, reader: wire.FrameReader) -> bytes:
 
 async def ping(address: Address) -> bool:
     """True when a node answers a ping on a new connection to `address`; OSError if the connection fails."""
-    async for _ in ping_forever(address):
-        return True
-    return False
+    sock = await connect(address)
+    try:
+        await _round_trip(sock, wire.FrameReader(), 1)
+    finally:
+        sock.close()
+    return True
 
 
 async def ping_forever(address: Address) -> AsyncIterator[int]:
-    """Round trips on one connection, numbered: the plain echo of the clients' and members' ports."""
+    """Round trips on one connection, numbered: the plain echo of the clients' and members' ports.
+
+    Close it (contextlib.aclosing) when it is left before its end.
+    """
     sock = await connect(address)
     reader = wire.FrameReader()
     try:
         nonce = 0
         while True:
             nonce += 1
-            await _send_all(sock, wire.frame(wire.encode(wire.Ping(nonce))))
-            answer = wire.decode_server(await _receive_one(sock, reader))
-            if not isinstance(answer, wire.Pong) or answer.nonce != nonce:
-                raise ConnectionAbortedError(f"a ping was answered by {answer!r}")
+            await _round_trip(sock, reader, nonce)
             yield nonce
-    except wire.WireError as error:
-        raise ConnectionAbortedError(str(error)) from error
     finally:
         sock.close()
+
+
+async def _round_trip(sock: socket.socket, reader: wire.FrameReader, nonce: int) -> None:
+    try:
+        await _send_all(sock, wire.frame(wire.encode(wire.Ping(nonce))))
+        answer = wire.decode_server(await _receive_one(sock, reader))
+    except wire.WireError as error:
+        raise ConnectionAbortedError(str(error)) from error
+    if not isinstance(answer, wire.Pong) or answer.nonce != nonce:
+        raise ConnectionAbortedError(f"a ping was answered by {answer!r}")
 
 
 class AdminClient:

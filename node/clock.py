@@ -15,6 +15,8 @@ from typing import Final
 
 BILLION: Final = 1_000_000_000
 _CLOCK_MONOTONIC: Final = 1
+OFFSET_NS_MAX: Final = 86_400 * BILLION
+"""A day: more would say nothing new, and every reading must fit into 64 bits of a record."""
 _SYS_CLOCK_GETTIME: Final = 228
 """x86-64's number; on other machines the call is tried once and dropped when it disagrees with the clock."""
 
@@ -28,7 +30,9 @@ def _vdso_clock() -> Callable[[], int] | None:
         function = ctypes.CDLL("linux-vdso.so.1").__vdso_clock_gettime
     except (OSError, AttributeError):
         return None
-    return _timespec_reader(lambda address: function(_CLOCK_MONOTONIC, address), function, (ctypes.c_int,))
+    return _timespec_reader(
+        lambda address: function(_CLOCK_MONOTONIC, address), function, (ctypes.c_int,)
+    )
 
 
 def _syscall_clock() -> Callable[[], int] | None:
@@ -134,9 +138,13 @@ class NodeClock:
         """Go on from now at another `rate`, and jump forward by `offset_ns`; ValueError for what would go back or stand."""
         if offset_ns < 0:
             raise ValueError(f"a monotonic clock jumps forward only, asked was {offset_ns} ns")
-        ppb = self._rate_ppb if rate is None else round(rate * BILLION)
-        if not BILLION // 1000 <= ppb <= 1000 * BILLION:
+        if rate is not None and not 0.001 <= rate <= 1000:
             raise ValueError(f"a clock's rate lies between 0.001 and 1000, asked was {rate}")
+        if offset_ns > OFFSET_NS_MAX:
+            raise ValueError(
+                f"a clock jumps forward by {OFFSET_NS_MAX} ns at most, asked was {offset_ns}"
+            )
+        ppb = self._rate_ppb if rate is None else round(rate * BILLION)
         true_abs = self.true_abs()
         own = self.own_at(true_abs - self._origin)
         self._base_true = true_abs

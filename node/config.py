@@ -6,10 +6,25 @@ from pathlib import Path
 
 import msgspec
 
+from node.raft.bugs import CATALOGUE
 from node.raft.effects import Options
+from node.wire import PAYLOAD_BYTES_MAX
 
 SOCKET_PATH_BYTES_MAX = 107
 """The kernel's bound on the name of a unix socket (sun_path less its final zero)."""
+
+
+ENTRIES_PER_APPEND_MAX = 10_000
+"""Their headers must fit into a frame beside max_bytes_per_append."""
+_POSITIVE = (
+    "election_timeout_ms",
+    "election_tick_ms",
+    "heartbeat_ms",
+    "append_timeout_ms",
+    "max_entries_per_append",
+    "max_bytes_per_append",
+    "max_inflight_appends",
+)
 
 
 class ConfigError(Exception):
@@ -57,21 +72,20 @@ def check(config: NodeConfig) -> None:
             f"admin_socket: {len(config.admin_socket.encode())} bytes, a socket's path holds {SOCKET_PATH_BYTES_MAX}"
         )
     options = config.options
-    for name in ("election_timeout_ms", "election_tick_ms", "heartbeat_ms", "append_timeout_ms"):
+    for name in _POSITIVE:
         if getattr(options, name) <= 0:
             raise ConfigError(f"options.{name}: must be above 0")
     if options.max_clock_drift_ms < 0:
         raise ConfigError("options.max_clock_drift_ms: must not be below 0")
-    known = _known_bugs()
+    if options.max_bytes_per_append > PAYLOAD_BYTES_MAX // 2:
+        raise ConfigError(
+            f"options.max_bytes_per_append: {PAYLOAD_BYTES_MAX // 2} at most, or no frame could carry an append"
+        )
+    if options.max_entries_per_append > ENTRIES_PER_APPEND_MAX:
+        raise ConfigError(f"options.max_entries_per_append: {ENTRIES_PER_APPEND_MAX} at most")
     for bug in options.bugs:
-        if known is not None and bug not in known:
+        if bug not in CATALOGUE:
             raise ConfigError(f"options.bugs: no bug is called {bug!r}")
-
-
-def _known_bugs() -> frozenset[str] | None:
-    from node.raft.bugs import CATALOGUE
-
-    return frozenset(CATALOGUE)
 
 
 def load(path: str | Path) -> NodeConfig:

@@ -50,17 +50,30 @@ class EventLog:
     """Collects events with `add`, hands them to the kernel with `flush`. `count` is the number of events so far."""
 
     def __init__(
-        self, folder: str, *, node: str, boot: int, origin_ns: int, group: str, options: Options, true: Callable[[], int]
+        self,
+        folder: str,
+        *,
+        node: str,
+        boot: int,
+        origin_ns: int,
+        group: str,
+        options: Options,
+        true: Callable[[], int],
     ) -> None:
         """Makes the folder and the file; FileExistsError when this boot has one already."""
         os.makedirs(folder, exist_ok=True)
         self.path = os.path.join(folder, file_name(boot))
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(
+            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
+        )
         self._boot = boot
         self._true = true
         self._waiting: list[tuple[int, int, Event]] = []
         self.count = 0
-        _write_all(self._fd, header(node=node, boot=boot, origin_ns=origin_ns, group=group, options=options))
+        _write_all(
+            self._fd,
+            header(node=node, boot=boot, origin_ns=origin_ns, group=group, options=options),
+        )
 
     def __repr__(self) -> str:
         return f"<EventLog {self.path} count={self.count} waiting={len(self._waiting)}>"

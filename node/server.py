@@ -16,6 +16,7 @@ import socket
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ from node.raft.effects import (
     Input,
     ManualVote,
     ObserveLease,
+    Persist,
     Persisted,
     Propose,
     Read,
@@ -84,6 +86,9 @@ class Server:
         self.poller = Poller()
         self.traffic = Traffic()
         self.last_received: dict[str, int] = {}
+        """True time of the newest request that each peer initiated and this node processed."""
+        self.last_answered: dict[str, int] = {}
+        """True time of the newest answer of each peer to what this node initiated."""
         self.last_client: dict[str, int] = {}
         self.stopping = False
         self.fatal = ""
@@ -95,8 +100,8 @@ class Server:
         self._token = 0
         self._inbound: dict[str, Connection] = {}
         self._connections: dict[int, Connection] = {}
+        self._listeners: list[socket.socket] = []
         self._dirty: set[Connection] = set()
-        self._later: list[Callable[[], None]] = []
         self._observe_due = 0
         self._turns = 0
 
@@ -149,7 +154,10 @@ class Server:
             now,
         )
         self.syncer = Syncer(
-            self.journal, self.clock.true, config.options.heartbeat_ms * 1_000_000 // 2
+            self.journal,
+            self.clock.true,
+            config.options.heartbeat_ms * 1_000_000 // 2,
+            true_clock(),
         )
         self.poller.watch(self.syncer.fd, self._synced_away)
         self._listen(listen_tcp(config.peer_listen), self._serve_peer, "peer")
@@ -182,12 +190,10 @@ class Server:
             while (sock := accept(listener)) is not None:
                 connection = Connection(sock, self.poller, self.traffic, label)
                 self._connections[connection.fd] = connection
-                self.poller.watch(
-                    connection.fd, lambda mask, c=connection: self._ready(c, serve, mask)
-                )
+                self.poller.watch(connection.fd, partial(self._ready, connection, serve))
 
         self.poller.watch(listener.fileno(), ready)
-        self._listeners = [*getattr(self, "_listeners", []), listener]
+        self._listeners.append(listener)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
@@ -210,11 +216,15 @@ class Server:
                 self._turn()
                 if self.fatal:
                     self.log.flush()
-                    print(f"node {self.config.name}: fatal: {self.fatal}", file=sys.stderr, flush=True)
+                    print(
+                        f"node {self.config.name}: fatal: {self.fatal}", file=sys.stderr, flush=True
+                    )
                     return EXIT_FATAL
         except OSError as error:
             print(
-                f"node {self.config.name}: fatal: disk or event log: {error}", file=sys.stderr, flush=True
+                f"node {self.config.name}: fatal: disk or event log: {error}",
+                file=sys.stderr,
+                flush=True,
             )
             return EXIT_DISK
         return 0
@@ -304,10 +314,9 @@ class Server:
             elif to in self.links:
                 self.links[to].queue(payload)
         for failure in out.failed:
-            self._answer(
-                failure.token,
-                lambda w, f=failure: wire.Refused(w.id, f.code, f.definite, f.leader),
-            )
+            if (waiting := self._due(failure.token)) is not None:
+                answer = wire.Refused(waiting.id, failure.code, failure.definite, failure.leader)
+                self._send(waiting.connection, answer)
         name = self.config.name
         for committed in out.apply:
             entry = committed.entry
@@ -316,53 +325,52 @@ class Server:
             result = self.kv.apply(entry.data, entry.index, entry.term)
             if committed.token is None:
                 continue
+            if (waiting := self._due(committed.token)) is None:
+                continue
             if result.error:
-                definite = result.error != STALE
-                self._answer(
-                    committed.token,
-                    lambda w, r=result, d=definite: wire.Refused(w.id, r.error, d, ""),
-                )
+                refusal = wire.Refused(waiting.id, result.error, result.error != STALE, "")
+                self._send(waiting.connection, refusal)
             else:
-                self._answer(
-                    committed.token,
-                    lambda w, r=result: wire.Done(
-                        w.id,
-                        None,
-                        r.value.get("swapped"),
-                        r.value.get("saw"),
-                        r.term,
-                        r.index,
-                        name,
-                    ),
+                swapped = result.value.get("swapped")
+                done = wire.Done(
+                    waiting.id,
+                    None,
+                    swapped if isinstance(swapped, bool) else None,
+                    result.value.get("saw"),
+                    result.term,
+                    result.index,
+                    name,
                 )
+                self._send(waiting.connection, done)
         for ready in out.reads:
-            self._answer(
-                ready.token,
-                lambda w, r=ready: wire.Done(
-                    w.id, self.kv.read(w.key), None, None, r.term, r.index, name
-                ),
-            )
+            if (waiting := self._due(ready.token)) is not None:
+                value = self.kv.read(waiting.key or "")
+                done = wire.Done(waiting.id, value, None, None, ready.term, ready.index, name)
+                self._send(waiting.connection, done)
         for persist in out.persist:
-            held = self._holds_leader if self.raft.state == LEADER else self._holds_follower
-            alone = self.journal.add_vote_first(persist) if held else self.journal.add(persist)
-            if alone is not None:
-                # A held-back journal keeps votes honest: the bug is about entries.
-                self.syncer.here(alone)
-                if not persist.entries and not persist.truncate_from:
-                    self._later.append(lambda t=persist.token: self.step(Persisted(t)))
-        if self._later:
-            later, self._later = self._later, []
-            for action in later:
-                action()
+            if self._holds_leader if self.raft.state == LEADER else self._holds_follower:
+                self._hold(persist)
+            else:
+                self.journal.add(persist)
 
-    def _answer(self, token: int, make: Callable[[Waiting], Any]) -> None:
+    def _hold(self, persist: Persist) -> None:
+        """For the bugs that keep entries in user space: the vote is honest, and made durable at once."""
+        alone = self.journal.add_vote_first(persist)
+        if alone is None:
+            return
+        done = self.syncer.join()
+        self.syncer.here(alone)
+        if not persist.entries and not persist.truncate_from:
+            done = alone
+        if done is not None:
+            self.step(Persisted(done.token))
+
+    def _due(self, token: int) -> Waiting | None:
+        """Who still waits for the answer to `token`; it is given once."""
         waiting = self._tokens.pop(token, None)
         if waiting is None or waiting.connection.closed:
-            return
-        if self.clock.true() > waiting.deadline:
-            return
-        waiting.connection.queue(wire.encode(make(waiting)))
-        self._dirty.add(waiting.connection)
+            return None
+        return None if self.clock.true() > waiting.deadline else waiting
 
     def _leave(self) -> None:
         """Events into the kernel's hands, then one send per connection."""
@@ -386,6 +394,7 @@ class Server:
         try:
             if mask & select.EPOLLOUT:
                 connection.writable()
+                self._dirty.add(connection)
             if mask & ~select.EPOLLOUT:
                 for payload in connection.receive():
                     serve(connection, payload)
@@ -419,12 +428,14 @@ class Server:
             if message.group != config.group or message.to != config.name or not known:
                 self.traffic.strangers += 1
                 raise ConnectionClosed("a stranger")
-            connection.label = message.sender
+            connection.member = message.sender
+            connection.label = f"from {message.sender}"
             self._inbound[message.sender] = connection
-        elif isinstance(message, _REQUESTS) and connection.label in self.config.peers:
-            self._inbound[connection.label] = connection
-            self.last_received[connection.label] = self.clock.true()
-            self.step(Received(connection.label, message))
+        elif isinstance(message, _REQUESTS) and connection.member:
+            peer = connection.member
+            self._inbound[peer] = connection
+            self.last_received[peer] = self.clock.true()
+            self.step(Received(peer, message))
         else:
             raise wire.Malformed(f"{type(message).__name__} is no request, or came before a hello")
 
@@ -437,6 +448,7 @@ class Server:
                 self.links[peer].reset()
                 return
             if isinstance(message, REPLIES):
+                self.last_answered[peer] = self.clock.true()
                 self.step(Received(peer, message))
 
     def _on_down(self, peer: str) -> None:
@@ -451,6 +463,9 @@ class Server:
         self.last_client[request.session] = true
         if len(self.last_client) > 1024:
             del self.last_client[next(iter(self.last_client))]
+        if isinstance(request, wire.Submit) and len(request.command) > wire.COMMAND_BYTES_MAX:
+            self._send(connection, wire.Refused(request.id, "too_large", True, ""))
+            return
         self._token = token = self._token + 1
         key = request.key if isinstance(request, wire.Get) else None
         deadline = true + request.remaining_ms * 1_000_000
@@ -478,13 +493,15 @@ class Server:
     def status(self) -> dict[str, Any]:
         """The core's status, and what only the shell knows."""
         journal, syncer = self.journal, self.syncer
+        core = self.raft.status(self.clock.own())
         return {
-            **self.raft.status(),
+            **core,
             "boot": self.boot,
             "pid": os.getpid(),
             "group": self.config.group,
             "clock": {"rate": self.clock.rate, "offset_ns": self.clock.offset_ns},
             "last_received": dict(self.last_received),
+            "last_answered": dict(self.last_answered),
             "last_client": dict(self.last_client),
             "links": {peer: link.state for peer, link in self.links.items()},
             "storage": {
@@ -493,8 +510,9 @@ class Server:
                 "waiting_bytes": journal.waiting_bytes,
             },
             "counters": {
-                **self.raft.status()["counters"],
+                **core["counters"],
                 **self.traffic.as_dict(),
+                "batches": journal.batches,
                 "syncs": journal.syncs,
                 "records": journal.records,
                 "bytes_written": journal.bytes_written,

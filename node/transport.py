@@ -33,7 +33,16 @@ class ConnectionClosed(Exception):
 class Traffic:
     """Counts over all connections of one process."""
 
-    __slots__ = ("bytes_in", "bytes_out", "dropped", "frames_in", "frames_out", "malformed", "sends", "strangers")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "dropped",
+        "frames_in",
+        "frames_out",
+        "malformed",
+        "sends",
+        "strangers",
+    )
 
     def __init__(self) -> None:
         self.frames_in = 0
@@ -74,7 +83,19 @@ class Poller:
 class Connection:
     """Frames over one stream socket. Closed once `closed` is true; sending to a closed one does nothing."""
 
-    __slots__ = ("_blocked", "_out", "_out_bytes", "_poller", "_reader", "_sock", "_traffic", "closed", "fd", "label")
+    __slots__ = (
+        "_blocked",
+        "_out",
+        "_out_bytes",
+        "_poller",
+        "_reader",
+        "_sock",
+        "_traffic",
+        "closed",
+        "fd",
+        "label",
+        "member",
+    )
 
     def __init__(self, sock: socket.socket, poller: Poller, traffic: Traffic, label: str) -> None:
         sock.setblocking(False)
@@ -89,6 +110,8 @@ class Connection:
         self._blocked = False
         self.fd = sock.fileno()
         self.label = label
+        self.member = ""
+        """Who said hello here."""
         self.closed = False
 
     def __repr__(self) -> str:
@@ -147,11 +170,12 @@ class Connection:
         self._poller.change(self.fd, select.EPOLLIN | select.EPOLLOUT)
 
     def writable(self) -> None:
-        """The kernel takes more again; raises ConnectionClosed."""
+        """The kernel takes more again. The rest leaves with the next flush, not here: what was queued behind it in this
+        turn may rest on events that are not written yet.
+        """
         if self._blocked:
             self._blocked = False
             self._poller.change(self.fd, select.EPOLLIN)
-            self.flush()
 
     def close(self) -> None:
         if not self.closed:
@@ -162,29 +186,33 @@ class Connection:
 
 
 def listen_tcp(address: tuple[str, int]) -> socket.socket:
-    """A listening socket that a restarted process can open at once; OSError names nothing, so callers add the address."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    """A listening socket that a restarted process can open at once; OSError names the address."""
+    sock = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    )
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(address)
         sock.listen(1024)
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"{error.strerror}: {address[0]}:{address[1]}") from None
     return sock
 
 
 def listen_unix(path: str) -> socket.socket:
     """A listening unix socket at `path`, in place of one that a dead process left there."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = socket.socket(
+        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    )
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     try:
         sock.bind(path)
         sock.listen(64)
-    except OSError:
+    except OSError as error:
         sock.close()
-        raise
+        raise OSError(error.errno, f"{error.strerror}: {path}") from None
     return sock
 
 
@@ -247,7 +275,9 @@ class PeerLink:
         if self._connecting is not None:
             self._abandon(now)
             return
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        sock = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         self._dialled = now
         code = sock.connect_ex(self.address)
         self._connecting = sock

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    Number,
     PreVote,
     PreVoteReply,
     RequestVote,
@@ -25,6 +27,8 @@ from node.raft.messages import (
 HEADER: Final = struct.Struct("<II")
 HEADER_BYTES: Final = HEADER.size
 PAYLOAD_BYTES_MAX: Final = 8 * 1024 * 1024
+COMMAND_BYTES_MAX: Final = 1024 * 1024
+"""A command must fit into an append beside others, or no frame could ever carry it to a follower."""
 
 
 class WireError(Exception):
@@ -155,12 +159,15 @@ PeerFrame = (
 # ---- between client and member ------------------------------------------------------------------------------------------
 
 
+Session = Annotated[str, msgspec.Meta(max_length=256)]
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit", array_like=True, gc=False):
     """A command for the state machine; `command` is the log entry's data as it will be stored (node.kv's encoding)."""
 
     id: int
-    remaining_ms: int
-    session: str
+    remaining_ms: Number
+    session: Session
     command: bytes
 
 
@@ -168,8 +175,8 @@ class Get(msgspec.Struct, frozen=True, tag="read", array_like=True, gc=False):
     """`mode` is "lease", "readindex" or "local"."""
 
     id: int
-    remaining_ms: int
-    session: str
+    remaining_ms: Number
+    session: Session
     key: str
     mode: str
 
@@ -201,24 +208,38 @@ class Refused(msgspec.Struct, frozen=True, tag="error", array_like=True, gc=Fals
 ServerFrame = Done | Refused | Pong
 
 encode: Final = msgspec.msgpack.Encoder().encode
-_decode_peer: Final = msgspec.msgpack.Decoder(PeerFrame).decode
-_decode_client: Final = msgspec.msgpack.Decoder(ClientFrame).decode
-_decode_server: Final = msgspec.msgpack.Decoder(ServerFrame).decode
+_decode_peer: Final[Callable[[bytes], PeerFrame]] = msgspec.msgpack.Decoder(PeerFrame).decode
+_decode_client: Final[Callable[[bytes], ClientFrame]] = msgspec.msgpack.Decoder(ClientFrame).decode
+_decode_server: Final[Callable[[bytes], ServerFrame]] = msgspec.msgpack.Decoder(ServerFrame).decode
+
+
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode_peer(payload: bytes) -> PeerFrame:
     """What a member sent; raises Malformed."""
     try:
-        return _decode_peer(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = _decode_peer(payload)
+    except _UNDECODABLE as error:
         raise Malformed(f"not a message between members: {error}") from None
+    if isinstance(message, AppendEntries):
+        index, term = message.prev_index, message.prev_term
+        for entry in message.entries:
+            index += 1
+            if entry.index != index or not term <= entry.term <= message.term:
+                raise Malformed(
+                    f"entry {entry.index} of term {entry.term} where {index} must follow, "
+                    f"of a term from {term} to {message.term}"
+                )
+            term = entry.term
+    return message
 
 
 def decode_client(payload: bytes) -> ClientFrame:
     """What a client sent; raises Malformed."""
     try:
         return _decode_client(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise Malformed(f"not a client's request: {error}") from None
 
 
@@ -226,7 +247,7 @@ def decode_server(payload: bytes) -> ServerFrame:
     """What a member answered to a client; raises Malformed."""
     try:
         return _decode_server(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNDECODABLE as error:
         raise Malformed(f"not an answer to a client: {error}") from None
 
 

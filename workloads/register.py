@@ -3,21 +3,25 @@
 Every written value is unique in the run, which makes the check n log n (checkers.md 3.1). A key
 retires after a bounded number of operations and of unknown outcomes, so that no part of the history
 grows without bound. The old value of a compare-and-set is the newest that any client is known to
-have seen there, so that about half of them swap. Every third client only reads: a client that waits
-for a write at a cut-off leader cannot look at its lease.
+have seen there, so that about half of them swap. Every second client (those that a plan pins to a
+node) only reads, and by the first read mode: a client that waits for a write or a ReadIndex round at
+a cut-off leader cannot look at its lease meanwhile.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from checkers.records.schema import WorkloadHeader
+from checkers.registers import RegisterJudge
 from workloads.generator import Completion, Context, Next, Op, Weights
 
-MODES = ("lease", "readindex", "local")
+MODES: Final = ("lease", "readindex", "local")
+VALUE_STRIDE: Final = 1000
+"""The n-th value of client c is n * 1000 + c."""
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,11 +30,11 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keys: int = 5
     """Keys in use at a time."""
     weights: dict[str, int] = msgspec.field(
-        default_factory=lambda: {"write": 30, "cas": 20, "read": 50}
+        default_factory=lambda: {"write": 30, "cas": 30, "read": 40}
     )
     read_modes: tuple[str, ...] = ("lease", "readindex")
-    readers: int = 3
-    """Every `readers`-th client only reads; 0: none does."""
+    readers: int = 2
+    """Every `readers`-th client, from client 0 on, only reads, by the first of `read_modes`; 0: none does."""
     ops_per_key: int = 500
     infos_per_key: int = 24
 
@@ -91,7 +95,7 @@ class Keys:
 
 
 class Client:
-    """One client's operations. Four draws each: kind, key, mode, chance."""
+    """One client's operations. Three draws each, needed or not: kind, key, mode."""
 
     def __init__(
         self, params: Params, keys: Keys, client: int, stride: int, random: Random
@@ -102,9 +106,11 @@ class Client:
         self._stride = stride
         self._random = random
         self._count = 0
-        reads_only = params.readers > 0 and client % params.readers == params.readers - 1
-        weights = {"read": 1} if reads_only and params.weights.get("read") else params.weights
-        self._kinds = Weights(weights)
+        reader = (
+            params.readers > 0 and client % params.readers == 0 and bool(params.weights.get("read"))
+        )
+        self._modes = params.read_modes[:1] if reader else params.read_modes
+        self._kinds = Weights({"read": 1} if reader else params.weights)
 
     def next(self, context: Context) -> Next:
         draw = self._random.random
@@ -112,8 +118,7 @@ class Client:
         f = self._kinds.pick(kind)
         key = self._keys.take(int(slot * self._params.keys))
         if f == "read":
-            modes = self._params.read_modes
-            return Op("read", key, None, modes[int(mode * len(modes))])
+            return Op("read", key, None, self._modes[int(mode * len(self._modes))])
         self._count += 1
         value = self._count * self._stride + self._client
         if f == "cas":
@@ -142,7 +147,11 @@ class Register:
 
     def generator(self, client: int, clients: int, random: Random) -> Client:
         """`clients` is the run's number of clients: values are unique among them."""
-        return Client(self._params, self._keys, client, max(clients, client + 1), random)
+        # A round number, so that values say whose they are and one more client changes nobody else's.
+        stride = VALUE_STRIDE
+        while stride < max(clients, client + 1):
+            stride *= 10
+        return Client(self._params, self._keys, client, stride, random)
 
     def final_ops(self) -> list[Op]:
         """Every key that was used, by every mode, and locally."""
@@ -151,3 +160,9 @@ class Register:
             *(() if "local" in self._params.read_modes else ("local",)),
         ]
         return [Op("read", key, None, mode) for key in self._keys.used for mode in modes]
+
+
+def model(params: dict[str, Any]) -> RegisterJudge:
+    """The judge that the header names; ValueError (msgspec's is one) for parameters that the workload does not take."""
+    msgspec.convert(params, Params, strict=False)
+    return RegisterJudge()

@@ -25,15 +25,22 @@ class Line(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
 
 
 class Boot(Line, frozen=True, gc=False, tag="boot"):
-    """A life begins with this on disk; `term` is the recovered one, voted_for "" nobody."""
+    """A life begins with this on disk; `term` is the recovered one, voted_for "" nobody.
+
+    `rate`, `offset_ns`: what its clock was started with.
+    """
 
     last_index: int
     last_term: int
     voted_for: str = ""
     first_boot: bool = False
+    rate: float = 1.0
+    offset_ns: int = 0
 
 
 class ClockSet(Line, frozen=True, gc=False, tag="clock_set"):
+    """The clock runs like this from here on; `offset_ns` is the sum of all jumps of this life."""
+
     rate: float
     offset_ns: int
 

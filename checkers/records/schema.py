@@ -251,7 +251,10 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """each scheduled kind of fault installed once"""
     forced_leader_changes: int = 1
     lease_read_at_cut_leader: int = 0
+    """ok lease reads invoked at the cut-off leader once the cut was complete, answered within E of it"""
     restarts_after_power_loss: int = 0
+    clock_ratio: float = 0.0
+    """largest measured rate of a voter's clock over the clock of who led at that time"""
 
 
 class PlanFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

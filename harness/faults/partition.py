@@ -78,11 +78,19 @@ class Partition:
         return pairs, ""
 
     def _split_clients(self, sides: tuple[list[str], list[str]]) -> list[tuple[str, str]]:
-        """A pinned client stays with its node; one that follows hints falls to a side by its own stream."""
+        """A pinned client stays with its node; of those that follow hints every second falls to the other side.
+
+        Alternating, not independent draws: some surely stay with the old leader.
+        """
+        scene = self.scene
+        random = stream(scene.expanded.seed, f"split/{self.step.id}")
+        free = [client.client for client in scene.expanded.clients if not client.pinned]
+        order = random.sample(free, len(free))
+        turn = random.randrange(2)
         pairs: list[tuple[str, str]] = []
-        for client in self.scene.expanded.clients:
-            draw = stream(self.scene.expanded.seed, f"split/{self.step.id}/{client.client}")
-            side = int(client.pinned not in sides[0]) if client.pinned else draw.randrange(2)
+        for client in scene.expanded.clients:
+            pinned_side = int(client.pinned not in sides[0])
+            side = pinned_side if client.pinned else (order.index(client.client) + turn) % 2
             pairs += [(f"c{client.client}", node) for node in sides[1 - side]]
         return pairs
 

@@ -25,7 +25,9 @@ framer = "node.api:peek_kind"
 
 def bugs() -> list[tuple[str, str, str, str]]:
     """(name, what is broken, the fault that exposes it, the property it violates) of every seeded bug."""
-    return [(bug.name, bug.broken, bug.fault, bug.violates) for bug in api.CATALOGUE.values()]
+    return [
+        (bug.name, bug.broken, bug.fault, ", ".join(bug.violates)) for bug in api.CATALOGUE.values()
+    ]
 
 
 async def ping(address: tuple[str, int]) -> bool:

@@ -8,6 +8,7 @@ of the step that is told so. The functions act on a `Raft`; its state is in raft
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from node.raft import events
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 FOLLOWER: Final = "follower"
 CANDIDATE: Final = "candidate"
 LEADER: Final = "leader"
+
+
+SPREAD_NS_MAX: Final = 1_000_000_000
+"""How much a vote timer is spread at most (2.2)."""
 
 
 def quorum(members: int) -> int:
@@ -37,7 +42,19 @@ class Ballot:
     member.
     """
 
-    __slots__ = ("calls", "grants", "last_index", "last_leader", "last_term", "pre", "started_ns")
+    __slots__ = (
+        "calls",
+        "disrupted",
+        "grants",
+        "last_index",
+        "last_leader",
+        "last_term",
+        "pre",
+        "proven",
+        "reserved",
+        "started_ns",
+        "triggered",
+    )
 
     def __init__(
         self, pre: bool, last_leader: str, last_index: int, last_term: int, now_ns: int
@@ -50,6 +67,16 @@ class Ballot:
         self.started_ns = now_ns
         self.calls: dict[int, str] = {}
         self.grants: set[str] = set()
+        self.triggered = False
+        """An admin vote began it: leases that refuse it may be waived by the leader's consent."""
+        self.reserved: set[str] = set()
+        """Who refused by lease alone."""
+        self.proven: set[str] = set()
+        """Who was asked with the proof: a second refusal by lease is final, or the two would go on
+        asking and refusing as fast as the link lets them.
+        """
+        self.disrupted: tuple[str, int] | None = None
+        """(leader, term): a leader that would step down (pre-vote) or has (vote)."""
 
     def __repr__(self) -> str:
         return f"Ballot({'pre-vote' if self.pre else 'vote'}, grants={sorted(self.grants)})"
@@ -95,7 +122,7 @@ def on_tick(raft: Raft) -> None:
         arm(raft)
         triggered, raft.triggered = raft.triggered, False
         if triggered or (raft.options.elections and not raft.promise.remaining(now)):
-            campaign(raft)
+            campaign(raft, triggered=triggered)
 
 
 def arm(raft: Raft, *, after_candidacy: bool = False) -> None:
@@ -125,11 +152,11 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
     raft.election_due = min(raft.election_due, raft.now + length_ns)
 
 
-def campaign(raft: Raft) -> None:
+def campaign(raft: Raft, *, triggered: bool = False) -> None:
     """Start an election the way the options say."""
     raft.leader_id = ""
     if raft.options.prevote:
-        start_pre_vote(raft)
+        start_pre_vote(raft, triggered)
     else:
         elect_self(raft)
 
@@ -137,7 +164,7 @@ def campaign(raft: Raft) -> None:
 # ---- asking --------------------------------------------------------------------------------------
 
 
-def start_pre_vote(raft: Raft) -> None:
+def start_pre_vote(raft: Raft, triggered: bool) -> None:
     """Ask who would vote for us in the next term; changes no term, no vote, no promise.
 
     A round younger than E over the same term and log is continued: links slower than a tick still
@@ -154,6 +181,7 @@ def start_pre_vote(raft: Raft) -> None:
         raft.ballot = Ballot(True, raft.promise.holder, last_index, last_term, raft.now)
     ballot = raft.ballot
     assert ballot is not None
+    ballot.triggered = ballot.triggered or triggered
     for peer in raft.others:
         if peer not in ballot.grants:
             call = raft.next_call()
@@ -172,11 +200,9 @@ def elect_self(raft: Raft) -> None:
     raft.leader_id = ""
     raft.triggered = False
     raft.grant_due = None
+    length_ns = raft.election_timeout_ns + raft.drift_ns
     raft.vote_due = raft.now + draw(
-        raft.rng,
-        raft.election_timeout_ns + raft.drift_ns,
-        raft.election_timeout_ns,
-        raft.options.election_jitter,
+        raft.rng, length_ns, min(length_ns, SPREAD_NS_MAX), raft.options.election_jitter
     )
     raft.raise_term(raft.term + 1)
     cast_vote(raft, raft.name)
@@ -194,11 +220,18 @@ def announce(raft: Raft, term: int, previous: int) -> None:
     ballot = raft.ballot
     if raft.state != CANDIDATE or raft.term != term or ballot is None:
         return
-    for peer in raft.others:
+    ask(raft, ballot, raft.others)
+    grant_self(raft)
+
+
+def ask(raft: Raft, ballot: Ballot, peers: Iterable[str]) -> None:
+    """Request votes, with the proof of the old leader's consent once there is one."""
+    leader, led = ballot.disrupted or ("", 0)
+    for peer in peers:
         call = raft.next_call()
         ballot.calls[call] = peer
-        out.messages.append((peer, RequestVote(term, call, ballot.last_index, ballot.last_term)))
-    grant_self(raft)
+        request = RequestVote(raft.term, call, ballot.last_index, ballot.last_term, leader, led)
+        raft.out.messages.append((peer, request))
 
 
 def grant_self(raft: Raft) -> None:
@@ -211,7 +244,7 @@ def grant_self(raft: Raft) -> None:
 
 
 def count(raft: Raft, voter: str) -> None:
-    """Add a grant; a quorum of pre-votes starts the vote, a quorum of votes makes a leader."""
+    """Add a grant."""
     ballot = raft.ballot
     if ballot is None:
         return
@@ -220,7 +253,19 @@ def count(raft: Raft, voter: str) -> None:
         ballot.grants.add(raft.name)
     if raft.name in ballot.grants:
         raft.grant_due = None
-    if len(ballot.grants) < raft.quorum:
+    tally(raft, ballot)
+
+
+def tally(raft: Raft, ballot: Ballot) -> None:
+    """A quorum of pre-votes starts the vote, a quorum of votes makes a leader.
+
+    In a pre-vote, leases count as waived once the leader they were promised to would yield. In a
+    vote they do not: whoever refused must be asked again, and judges the proof for itself.
+    """
+    grants = ballot.grants
+    if ballot.pre and ballot.disrupted is not None:
+        grants = grants | ballot.reserved
+    if len(grants) < raft.quorum:
         return
     raft.ballot = None
     if ballot.pre:
@@ -247,14 +292,19 @@ def on_pre_vote(raft: Raft, sender: str, m: PreVote) -> None:
         by_lease = votable_time(raft) > 0 or sticks(raft)
         granted = not by_lease
     if granted:
-        raft.out.events.append(events.prevote_granted(raft.term, sender, m.term))
-    disrupted = raft.state == LEADER
+        raft.report(events.prevote_granted(raft.term, sender, m.term))
+    disrupted = raft.state == LEADER and not sticks(raft)
     raft.reply(sender, PreVoteReply(raft.term, m.call, granted, by_lease, disrupted))
 
 
 def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
     """Grant or refuse; a refusal by lease leaves even the term alone."""
     previous = raft.term
+    if raft.state == FOLLOWER and m.disrupted_leader:
+        proven = (m.disrupted_leader, m.disrupted_term)
+        if proven == (raft.leader_id, raft.term):
+            # The leader that this node promised not to elect another has stepped down itself.
+            raft.promise.reset()
     ok = log_ok(raft, m.last_term, m.last_index)
     again = m.term == raft.term and raft.voted_for == sender
     if m.term < raft.term:
@@ -263,7 +313,8 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
     if (votable_time(raft) and not (again and raft.promise.by_vote)) or sticks(raft):
         refuse_vote(raft, sender, m, previous, by_lease=ok, disrupted=False)
         return
-    disrupted = raft.state == LEADER
+    # A request of the leader's own term deposes nobody, so it must not yield proof of it.
+    disrupted = raft.state == LEADER and m.term > raft.term
     if m.term > raft.term:
         raft.step_down(m.term, "higher_term_request")
     free = raft.voted_for in ("", sender)
@@ -282,7 +333,7 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
 def refuse_vote(
     raft: Raft, sender: str, m: RequestVote, previous: int, *, by_lease: bool, disrupted: bool
 ) -> None:
-    raft.out.events.append(events.vote_refused(raft.term, sender, m.term, by_lease))
+    raft.report(events.vote_refused(raft.term, sender, m.term, by_lease))
     reply = RequestVoteReply(raft.term, m.call, False, by_lease, disrupted, previous)
     raft.reply(sender, reply)
 
@@ -302,24 +353,44 @@ def speak_vote(
 
 
 def on_pre_vote_reply(raft: Raft, sender: str, m: PreVoteReply) -> None:
-    """Count a grant of the round in progress; refusals are not retried before the next tick."""
+    """Count a grant of the round in progress; a refusal by lease may count in a triggered one.
+
+    Refusals are not retried before the next tick.
+    """
     if m.term > raft.term:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
     if ballot is None or not ballot.pre or ballot.calls.get(m.call) != sender:
         return
+    if m.disrupted:
+        ballot.disrupted = (sender, m.term)
     if m.granted:
         count(raft, sender)
+    else:
+        if m.rejected_by_lease and ballot.triggered:
+            ballot.reserved.add(sender)
+        tally(raft, ballot)
 
 
 def on_request_vote_reply(raft: Raft, sender: str, m: RequestVoteReply) -> None:
-    """Count a vote; it must answer a request of this very candidacy."""
+    """Count a vote; it must answer a request of this very candidacy.
+
+    Whoever refused by lease is asked again as soon as the old leader is known to have stepped down.
+    """
     if m.term > raft.term:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
-    if ballot is None or ballot.pre or ballot.calls.get(m.call) != sender or m.term != raft.term:
+    if ballot is None or ballot.pre or ballot.calls.get(m.call) != sender:
         return
-    if m.granted:
+    if m.disrupted:
+        ballot.disrupted = (sender, m.previous_term)
+    if m.granted and m.term == raft.term:
         count(raft, sender)
+    elif m.rejected_by_lease and sender not in ballot.proven:
+        ballot.reserved.add(sender)
+    if raft.ballot is ballot and ballot.disrupted is not None and ballot.reserved:
+        ask(raft, ballot, sorted(ballot.reserved))
+        ballot.proven |= ballot.reserved
+        ballot.reserved.clear()

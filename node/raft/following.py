@@ -28,7 +28,7 @@ def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
             return
         raft.step_down(m.term, "new_leader")
         raft.leader_id = sender
-        raft.out.events.append(events.following(raft.term, sender))
+        raft.report(events.following(raft.term, sender))
     raft.promise.renew(sender, raft.now)
     raft.last_leader_message = raft.now
     log, entries = raft.log, m.entries
@@ -69,7 +69,7 @@ def store(raft: Raft, m: AppendEntries) -> bool:
             log.truncate(first)
             raft.counters["truncations"] += 1
             raft.cut = first
-            raft.out.events.append(events.truncate(raft.term, first))
+            raft.report(events.truncate(raft.term, first))
     log.entries.extend(entries)
     raft.fresh.extend(entries)
     return True

@@ -7,7 +7,7 @@ integers, 0 meaning "none".
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -15,15 +15,18 @@ NOOP: Final = 0
 DATA: Final = 1
 CONFIGURATION: Final = 2
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""Whatever arrives from outside is checked where it is decoded: the core indexes its log by these."""
+
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One log entry. `crc` is crc32(data), made once where the entry is born and carried on."""
 
-    index: int
-    term: int
-    kind: int
+    index: Number
+    term: Number
+    kind: Number
     data: bytes
-    crc: int
+    crc: Number
 
 
 class AppendEntries(msgspec.Struct, frozen=True, tag="append_entries", array_like=True, gc=False):
@@ -32,12 +35,12 @@ class AppendEntries(msgspec.Struct, frozen=True, tag="append_entries", array_lik
     `round` is the newest read round.
     """
 
-    term: int
-    call: int
-    prev_index: int
-    prev_term: int
-    commit: int
-    round: int
+    term: Number
+    call: Number
+    prev_index: Number
+    prev_term: Number
+    commit: Number
+    round: Number
     entries: list[Entry]
 
 
@@ -52,48 +55,54 @@ class AppendEntriesReply(
     the one below its run of the conflicting term.
     """
 
-    term: int
-    call: int
+    term: Number
+    call: Number
     success: bool
-    match: int
-    last_index: int
-    prev_index: int
-    round: int
+    match: Number
+    last_index: Number
+    prev_index: Number
+    round: Number
 
 
 class PreVote(msgspec.Struct, frozen=True, tag="pre_vote", array_like=True, gc=False):
     """Would you vote for me in `term`? Changes nothing at the voter."""
 
-    term: int
-    call: int
-    last_index: int
-    last_term: int
+    term: Number
+    call: Number
+    last_index: Number
+    last_term: Number
 
 
 class PreVoteReply(msgspec.Struct, frozen=True, tag="pre_vote_reply", array_like=True, gc=False):
-    term: int
-    call: int
+    term: Number
+    call: Number
     granted: bool
     rejected_by_lease: bool
     disrupted: bool
 
 
 class RequestVote(msgspec.Struct, frozen=True, tag="request_vote", array_like=True, gc=False):
-    term: int
-    call: int
-    last_index: int
-    last_term: int
+    """`disrupted_leader` led `disrupted_term` and stepped down for this very candidacy: proof for
+    those who promised that leader not to vote. "" is no proof.
+    """
+
+    term: Number
+    call: Number
+    last_index: Number
+    last_term: Number
+    disrupted_leader: str = ""
+    disrupted_term: Number = 0
 
 
 class RequestVoteReply(
     msgspec.Struct, frozen=True, tag="request_vote_reply", array_like=True, gc=False
 ):
-    term: int
-    call: int
+    term: Number
+    call: Number
     granted: bool
     rejected_by_lease: bool
     disrupted: bool
-    previous_term: int
+    previous_term: Number
 
 
 Request = AppendEntries | PreVote | RequestVote

@@ -24,6 +24,7 @@ from node.raft.effects import (
     Committed,
     Disconnected,
     Effects,
+    Event,
     Failed,
     HardState,
     Input,
@@ -215,6 +216,7 @@ class Raft:
             "commit": self.commit,
             "applied": self.applied,
             "first_index": 1,
+            "last_log_id": [self.log.last_index, self.log.last_term],
             "last_index": self.log.last_index,
             "last_term": self.log.last_term,
             "disk_index": self.log.flushed,
@@ -225,11 +227,14 @@ class Raft:
                 "epoch": self.epoch,
                 "remaining_ns": max(0, until - now),
             },
+            "timers": self._timers(now),
             "votable_ns": self.promise.remaining(now) if self.options.leader_lease else 0,
             "last_leader_message_age_ns": None if heard is None else now - heard,
             "peers": {
                 peer.name: {
                     "next_index": peer.next_index,
+                    "heartbeat_remaining_ms": _remaining_ms(peer.heartbeat_due, now),
+                    "deadline_remaining_ms": _remaining_ms(peer.due, now),
                     "match": peer.match,
                     "inflight": len(peer.inflight),
                     "state": peer.state,
@@ -243,6 +248,18 @@ class Raft:
             "counters": dict(self.counters),
             "bugs": dict(self.bugs.hits),
         }
+
+    def _timers(self, now: int) -> dict[str, int | None]:
+        """Remaining ms of each timer, None while it does not run."""
+        leading, standing = self.state == LEADER, self.state == CANDIDATE
+        ticking = not leading and not standing and (self.options.elections or self.triggered)
+        dues = {
+            "election": self.election_due if ticking else None,
+            "vote": self.vote_due if standing else None,
+            "grant_self": self.grant_due,
+            "step_down": self.check_due if leading else None,
+        }
+        return {name: _remaining_ms(due, now) for name, due in dues.items()}
 
     # ---- terms and states ------------------------------------------------------------------------
 
@@ -368,6 +385,13 @@ class Raft:
             self._batch_key = key
         return self._batch
 
+    def report(self, event: Event) -> None:
+        """Say it once what it speaks of (the term, a cut) is on disk."""
+        if self.hard_pending or self.cut:
+            self.when_durable(_report, (self, event))
+        else:
+            self.out.events.append(event)
+
     def reply(self, to: str, message: Message) -> None:
         """Send once the term (and vote) it speaks of is on disk."""
         if self.hard_pending:
@@ -440,8 +464,16 @@ class Raft:
         reads.observe_lease(self)
 
 
+def _remaining_ms(due: int | None, now: int) -> int | None:
+    return None if due is None else max(0, due - now) // _MS
+
+
 def _send(raft: Raft, to: str, message: Message) -> None:
     raft.out.messages.append((to, message))
+
+
+def _report(raft: Raft, event: Event) -> None:
+    raft.out.events.append(event)
 
 
 def _report_term(raft: Raft, term: int, previous: int, reason: str) -> None:

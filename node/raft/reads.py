@@ -85,22 +85,23 @@ def lease_state(raft: Raft) -> tuple[str, int]:
 
 
 def observe_lease(raft: Raft) -> str:
-    """Look at the lease and report it; a leader that finds it expired steps down."""
+    """Report the lease's state. Only an observation: who merely watches must not change what happens."""
     state, until = lease_state(raft)
     raft.out.events.append(events.lease(raft.term, state, raft.epoch, until))
-    if state == EXPIRED and raft.state == LEADER:
-        raft.step_down(raft.term, "lease_expired")
     return state
 
 
 def on_lease_read(raft: Raft, token: int) -> None:
+    """Answer under a valid lease; a leader that finds it expired steps down (3.7.4)."""
     if lease_state(raft)[0] != VALID and raft.bugs.breaks("read_no_check"):
         ready(raft, token)
         return
     state = observe_lease(raft)
     if state == VALID:
         ready(raft, token)
-    elif state == EXPIRED:
+        return
+    if state == EXPIRED:
+        raft.step_down(raft.term, "lease_expired")
         raft.fail(token, "not_leader", True)
     else:
         raft.fail(token, f"lease_{state}", True)

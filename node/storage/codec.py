@@ -100,7 +100,9 @@ def check_identity(identity: Identity, group: str, node: str) -> None:
     if identity.format != FORMAT:
         raise Foreign(f"format is {identity.format!r}, this node reads {FORMAT!r}")
     if identity.version > VERSION:
-        raise Foreign(f"written by format version {identity.version}, this node reads up to {VERSION}")
+        raise Foreign(
+            f"written by format version {identity.version}, this node reads up to {VERSION}"
+        )
     if identity.node != node:
         raise Foreign(f"belongs to node {identity.node!r}, this is {node!r}")
     if identity.group != group:

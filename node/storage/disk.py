@@ -65,6 +65,9 @@ class FolderDisk:
             raise Foreign(f"{self.folder}: in use by another process") from None
         if self.fresh:
             self._make(first_record, size)
+        else:
+            # The life before may have died between its rename and the sync of the folder.
+            self._sync_folders()
         self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         synced_fd = os.open(self.folder / SYNCED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if os.fstat(synced_fd).st_size < 2 * _LENGTH.size:

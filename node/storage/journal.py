@@ -22,7 +22,7 @@ _ZEROS: Final = bytes(GROW_BYTES)
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What a member knew when its last life ended. `cut_bytes` is where a torn tail was cut, None without one."""
+    """What a member knew when its last life ended. `torn`: a tail was cut."""
 
     hard_state: HardState
     entries: list[Entry]
@@ -38,7 +38,9 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """`synced` is the journal's durable length in bytes; `syncs`, `records` and `bytes_written` count."""
+    """`synced` is the journal's durable length in bytes; `batches` counts what was given out to be synced, `syncs`, `records`
+    and `bytes_written` what has been.
+    """
 
     def __init__(self, disk: Disk, group: str, node: str) -> None:
         """Reads, checks and repairs the journal; everything it recovered is durable when this returns.
@@ -59,6 +61,7 @@ class Journal:
         disk.mark_synced(replayed.end)
         self.recovered = Recovered(replayed.hard_state, replayed.entries, replayed.torn)
         self.synced = replayed.end
+        self.batches = 0
         self.syncs = 0
         self.records = 0
         self.bytes_written = 0
@@ -91,6 +94,7 @@ class Journal:
         if persist.hard_state is not None:
             record = codec.hard_state_record(persist.hard_state)
             alone = Batch(record, persist.token, 1)
+            self.batches += 1
             persist = Persist(persist.token, None, persist.truncate_from, persist.entries)
         self.add(persist)
         return alone
@@ -102,6 +106,7 @@ class Journal:
         batch = Batch(b"".join(self._waiting), self._token, len(self._waiting))
         self._waiting.clear()
         self._token = 0
+        self.batches += bool(batch.data)
         return batch
 
     def write_and_sync(self, batch: Batch) -> None:

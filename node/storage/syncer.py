@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -21,13 +22,21 @@ QUICK_SYNCS_TO_RETURN: Final = 16
 class Syncer:
     """`slow` says where the next sync runs; `fd` becomes readable when one in the thread is done."""
 
-    def __init__(self, journal: Journal, true: Callable[[], int], slow_ns: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        true: Callable[[], int],
+        slow_ns: int,
+        thread_true: Callable[[], int] | None = None,
+    ) -> None:
+        """`thread_true` is the thread's own reader of true time, since one reader must not serve two threads."""
         self._journal = journal
         self._true = true
+        self._thread_true = thread_true or true
         self._slow_ns = slow_ns
         self._quick_in_row = 0
         self._jobs: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._outcome: tuple[Batch, int, OSError | None] | None = None
+        self._outcome: tuple[Batch, int, Exception | None] | None = None
         self._thread: threading.Thread | None = None
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.slow = False
@@ -55,7 +64,7 @@ class Syncer:
         self._jobs.put(batch)
 
     def finished(self) -> Batch | None:
-        """The batch that the thread made durable, None when it is not done; raises the OSError it met."""
+        """The batch that the thread made durable, None when it is not done; raises what it met."""
         try:
             os.eventfd_read(self.fd)
         except BlockingIOError:
@@ -67,6 +76,14 @@ class Syncer:
         if error is not None:
             raise error
         self._measured(took)
+        return batch
+
+    def join(self) -> Batch | None:
+        """Wait for the thread; the batch it made durable, None when it had none."""
+        if not self.in_flight:
+            return None
+        while (batch := self.finished()) is None:
+            select.select([self.fd], [], [])
         return batch
 
     def _measured(self, took: int) -> None:
@@ -81,13 +98,14 @@ class Syncer:
 
     def _work(self) -> None:
         while (batch := self._jobs.get()) is not None:
-            began = _thread_true()
-            error: OSError | None = None
+            began = self._thread_true()
+            error: Exception | None = None
             try:
                 self._journal.write_and_sync(batch)
-            except OSError as caught:
+            except Exception as caught:
+                # Raised again in the loop: a thread that died silently would leave the node waiting for ever.
                 error = caught
-            self._outcome = (batch, _thread_true() - began, error)
+            self._outcome = (batch, self._thread_true() - began, error)
             os.eventfd_write(self.fd, 1)
 
     def close(self) -> None:

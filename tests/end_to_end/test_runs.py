@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 DRIFTLINE = [sys.executable, "-P", "-m", "harness"]
-SHORT = ["--nodes", "3", "--clients", "6", "--time", "6", "--plain"]
+SMALL = ["--nodes", "3", "--clients", "6", "--plain"]
+SHORT = [*SMALL, "--time", "6"]
 UP_S = 20.0
 
 
@@ -95,7 +96,7 @@ def test_a_seeded_bug_is_found_and_named(tmp_path: Path) -> None:
 def test_after_kill_9_of_the_harness_nothing_is_left_and_the_records_can_be_judged(
     tmp_path: Path,
 ) -> None:
-    process = start(tmp_path, *SHORT, "--time", "30", "--seed", "5")
+    process = start(tmp_path, *SMALL, "--time", "30", "--seed", "5")
     folder = wait_for(tmp_path, "safety")
     time.sleep(1.5)
     assert living(folder)
@@ -110,7 +111,7 @@ def test_after_kill_9_of_the_harness_nothing_is_left_and_the_records_can_be_judg
 
 
 def test_ctrl_c_heals_judges_and_leaves_nothing(tmp_path: Path) -> None:
-    process = start(tmp_path, *SHORT, "--time", "30", "--seed", "6")
+    process = start(tmp_path, *SMALL, "--time", "30", "--seed", "6")
     folder = wait_for(tmp_path, "safety")
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)

@@ -66,7 +66,7 @@ def make(
         run=RUN,
         boot_id="b0070000-0000-4000-8000-000000000000",
         origin_ns=1_000_000_000_000,
-        workload=WorkloadHeader(name="register", model="workloads.register:judge"),
+        workload=WorkloadHeader(name="register", model="workloads.register:model"),
         nodes=NODES,
         clients=10,
         election_timeout_ms=500,
@@ -328,7 +328,7 @@ def _facts_and_nodes(
     facts.append((power_loss + 1_400 * MS, ProcessStarted, {"node": "n3", "boot": 2, "pid": 140}))
     facts.sort(key=lambda fact: fact[0])
     write_lines(
-        folder / "run-facts.jsonl",
+        folder / "run.jsonl",
         [
             RunFactsHeader(
                 run=RUN,
@@ -375,7 +375,7 @@ def _facts_and_nodes(
                     max_clock_drift_ms=125,
                     leader_lease=True,
                 ),
-                *({"seq": seq} | event for seq, event in enumerate(events)),
+                *({"seq": seq, "boot": boot} | event for seq, event in enumerate(events)),
             ],
         )
 

@@ -134,7 +134,7 @@ def test_the_policy_names_the_script_and_style_that_are_there(run_dir: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "missing", ["verdict.json", "faults.jsonl", "run-facts.jsonl", "history.jsonl", "nodes"]
+    "missing", ["verdict.json", "faults.jsonl", "run.jsonl", "history.jsonl", "nodes"]
 )
 def test_a_report_comes_up_whatever_is_missing(tmp_path: Path, missing: str) -> None:
     run_dir = sample.make(tmp_path / "run", seconds=6)

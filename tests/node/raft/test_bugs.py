@@ -270,6 +270,42 @@ def test_each_bug_breaks_its_rule(name: str) -> None:
     assert expected in CATALOGUE[name].violates
 
 
+def own_vote_not_persisted(bugs: Sequence[str]) -> Bed:
+    """A candidate votes for itself, loses power, and is asked by a rival of the same term."""
+    bed = Bed(3, MANUAL, bugs=bugs)
+    bed.isolate("n1")
+    bed.cuts -= {("n2", "n1"), ("n3", "n1")}
+    bed.rule = lambda source, _to, message: source == "n1" and isinstance(message, RequestVote)
+    bed.core("n1").options = Options(elections=False, leader_lease=False, prevote=False)
+    bed.vote("n1")
+    bed.run(100)
+    term = bed.core("n1").term
+    assert bed.core("n1").voted_for == "n1"
+    bed.restart("n1")
+    ask(bed, "n2", "n1", term)
+    return bed
+
+
+def read_no_check_by_readindex(bugs: Sequence[str]) -> Bed:
+    """A readindex read at a deposed leader that has not noticed."""
+    return deposed_leader_reads(Bed(3, MANUAL, bugs=bugs), "readindex")
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        (own_vote_not_persisted, "vote_not_persisted"),
+        (read_no_check_by_readindex, "read_no_check"),
+    ],
+)
+def test_a_bug_breaks_its_rule_by_the_other_way_too(script: Script, name: str) -> None:
+    """Both votes are forgotten, and both modes of reading go unchecked."""
+    script(())
+    with pytest.raises(Violation) as broken:
+        script((name,))
+    assert broken.value.name == SCRIPTS[name][1]
+
+
 def test_a_bug_counts_how_often_it_changed_an_outcome() -> None:
     """The status tells whether a seeded bug has bitten at all."""
     bed = Bed(3, MANUAL, bugs=("follower_local_read", "no_log_check"))

@@ -97,7 +97,7 @@ def test_leader_messages_leave_the_tick_alone_but_renew_the_promise() -> None:
 
 
 def test_a_vote_timeout_falls_back_to_prevote_in_the_same_term() -> None:
-    """2.2 and Q13: after E+D to E+D+E the candidate is a follower again and asks for pre-votes."""
+    """2.2 and Q13: after E+D to 2(E+D) the candidate is a follower again and asks for pre-votes."""
     raft = core()
     raft.step(Tick(), 100 * MS)
     call = next(iter(raft.ballot.calls)) if raft.ballot else 0
@@ -105,7 +105,7 @@ def test_a_vote_timeout_falls_back_to_prevote_in_the_same_term() -> None:
     raft.step(Received(sender, PreVoteReply(1, call, True, False, False)), 101 * MS)
     assert (raft.state, raft.term) == ("candidate", 2)
     assert raft.vote_due is not None
-    assert 625 * MS <= raft.vote_due - 101 * MS <= 1125 * MS
+    assert 625 * MS <= raft.vote_due - 101 * MS <= 1250 * MS
     raft.step(Persisted(raft.token), 102 * MS)
     out = raft.step(Tick(), raft.vote_due)
     assert (raft.state, raft.term) == ("follower", 2)
@@ -176,7 +176,7 @@ def test_a_prevote_is_refused_by_a_live_promise_and_granted_by_the_leader() -> N
         term = bed.core("n1").term
         follower, leader = replies(bed, PreVoteReply)
         assert follower == PreVoteReply(term, 1, False, True, False)
-        assert leader == PreVoteReply(term, 2, not sticky, sticky, True)
+        assert leader == PreVoteReply(term, 2, not sticky, sticky, not sticky)
 
 
 def test_prevotes_of_a_slow_link_are_counted_across_ticks() -> None:
@@ -219,6 +219,76 @@ def test_a_vote_speaks_only_when_it_is_on_disk() -> None:
     out = raft.step(Persisted(out.persist[0].token), 2 * MS)
     assert names(out) == ["term_change", "vote_granted"]
     assert out.messages == [("n2", RequestVoteReply(5, 1, True, False, False, 1))]
+
+
+def test_events_of_a_term_wait_until_it_is_on_disk() -> None:
+    """Decisions, order: following, vote_refused and prevote_granted name the term, so they wait too."""
+    raft = core()
+    out = raft.step(Received("n2", AppendEntries(5, 1, 0, 0, 0, 0, [])), MS)
+    out_2 = raft.step(Received("n3", RequestVote(4, 2, 0, 0)), MS)
+    out_3 = raft.step(Received("n3", PreVote(9, 3, 0, 0)), MS)
+    assert [names(each) for each in (out, out_2, out_3)] == [[], [], []]
+    out = raft.step(Persisted(raft.token), 2 * MS)
+    assert names(out) == [
+        "term_change",
+        "following",
+        "append_ack",
+        "vote_refused",
+        "prevote_granted",
+    ]
+    raft.step(Received("n3", RequestVote(7, 4, 0, 0)), 3 * MS)
+    out = raft.step(Received("n2", RequestVote(7, 5, 0, 0)), 3 * MS)
+    assert names(out) == []
+    out = raft.step(Persisted(raft.token), 4 * MS)
+    assert names(out) == ["term_change", "vote_granted", "vote_refused"]
+
+
+def test_the_vote_timer_is_spread_over_its_own_base_up_to_a_second() -> None:
+    """2.2: uniform in [base, base + min(base, 1000 ms)] with base E + D."""
+    for options, spread_ms in (
+        (Options(prevote=False, leader_lease=False), 625),
+        (Options(prevote=False, leader_lease=False, election_timeout_ms=2000), 1000),
+    ):
+        base_ms = options.election_timeout_ms + options.max_clock_drift_ms
+        drawn = []
+        for seed in range(300):
+            raft = Raft(
+                "n1",
+                ["n1", "n2", "n3"],
+                options,
+                HardState(),
+                [],
+                True,
+                bytes([seed % 256, seed // 256]),
+                0,
+            )
+            raft.step(Tick(), 10_000 * MS)
+            assert raft.vote_due is not None
+            drawn.append(raft.vote_due / MS - 10_000 - base_ms)
+        assert 0 <= min(drawn) < spread_ms * 0.1
+        assert spread_ms * 0.9 < max(drawn) <= spread_ms
+
+
+def test_status_tells_which_timers_run_and_for_how_long() -> None:
+    """Section 4: each timer stopped (None) or scheduled in so many ms, as of the clock handed in."""
+    bed = Bed(3, Options(elections=False))
+    assert bed.core("n1").status()["timers"] == dict.fromkeys(
+        ("election", "vote", "grant_self", "step_down")
+    )
+    bed.elect("n1")
+    bed.run(60)
+    timers = bed.core("n1").status(bed.now)["timers"]
+    assert timers["election"] is None
+    assert 0 < timers["step_down"] <= 500
+    assert bed.core("n1").status(bed.now + 10**12)["timers"]["step_down"] == 0
+    assert bed.core("n1").status(bed.now + 10**12)["lease"]["state"] == "expired"
+    assert 0 <= bed.core("n1").status(bed.now)["peers"]["n2"]["heartbeat_remaining_ms"] <= 50
+    raft = core(Options(prevote=False), first_boot=False)
+    raft.step(Tick(), 700 * MS)
+    raft.step(Persisted(raft.token), 700 * MS)
+    timers = raft.status(701 * MS)["timers"]
+    assert timers["election"] is None
+    assert 624 <= timers["vote"] <= 1250
 
 
 def test_a_candidacy_speaks_only_when_it_is_on_disk() -> None:
@@ -306,6 +376,17 @@ def test_granting_a_vote_renews_the_promise_and_a_retry_is_exempt() -> None:
     assert (reply.granted, reply.rejected_by_lease, raft.term) == (False, True, 5)
 
 
+def test_a_late_copy_of_a_granted_request_is_refused_once_the_leader_has_been_heard() -> None:
+    """Decisions, A3: only the lease that this grant renewed is waived, not one renewed since."""
+    raft = core(Options())
+    raft.step(Received("n2", RequestVote(5, 1, 0, 0)), MS)
+    raft.step(Persisted(raft.token), MS)
+    raft.step(Received("n2", AppendEntries(5, 2, 0, 0, 0, 0, [])), 2 * MS)
+    out = raft.step(Received("n2", RequestVote(5, 1, 0, 0)), 3 * MS)
+    assert out.messages == [("n2", RequestVoteReply(5, 1, False, True, False, 5))]
+    assert raft.promise.stamp_ns == 2 * MS
+
+
 def test_the_own_vote_waits_for_the_own_promise() -> None:
     """3.4: a node that still promises counts its own grant only when the promise ends."""
     raft = core(Options(elections=False), first_boot=False)
@@ -329,6 +410,91 @@ def test_the_leaders_own_grant_ends_the_promise_made_to_it() -> None:
     assert [event.fields["reason"] for event in bed.named("step_down", "n1")] == [
         "higher_term_request"
     ]
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+def test_a_triggered_election_wins_under_leases_by_the_old_leaders_consent(sticky: bool) -> None:
+    """3.2 and 3.3 with five nodes: the reserve counts once the leader is disrupted, and those that
+    refused by lease are asked again with the proof; a sticky leader gives no consent."""
+    bed = Bed(5, Options(elections=False, leader_sticky=sticky))
+    bed.elect("n1")
+    bed.run(200)
+    term = bed.core("n1").term
+    bed.vote("n2")
+    bed.run(120)
+    if sticky:
+        assert (bed.leader(), bed.core("n2").term) == ("n1", term)
+        return
+    assert bed.leader() == "n2"
+    proofs = {
+        (m.disrupted_leader, m.disrupted_term)
+        for _, _, _, m in bed.sent
+        if isinstance(m, RequestVote) and m.disrupted_leader
+    }
+    assert proofs == {("n1", term)}
+    assert [event.fields["reason"] for event in bed.named("step_down", "n1")] == [
+        "higher_term_request"
+    ]
+
+
+def test_an_election_that_nobody_triggered_makes_no_use_of_the_reserve() -> None:
+    """3.2: rejected_by_lease is ignored unless the election was triggered by an admin vote."""
+    for triggered in (False, True):
+        raft = core(Options(), size=5)
+        if triggered:
+            raft.triggered = True
+        raft.step(Tick(), 100 * MS)
+        assert raft.ballot is not None
+        for position, (call, peer) in enumerate(list(raft.ballot.calls.items())[:3]):
+            reply = PreVoteReply(1, call, position == 0, position > 0, position == 0)
+            raft.step(Received(peer, reply), 101 * MS)
+        assert (raft.state == "candidate") is triggered
+
+
+@pytest.mark.parametrize(
+    ("leader", "term", "granted"), [("n2", 4, False), ("n3", 5, False), ("n2", 5, True)]
+)
+def test_a_voter_drops_its_promise_only_for_proof_about_its_own_leader_and_term(
+    leader: str, term: int, granted: bool
+) -> None:
+    """3.3 step 1, section 5 row 21: the consent must be that of the very leader promised to."""
+    raft = core(Options())
+    raft.step(Received("n2", AppendEntries(5, 1, 0, 0, 0, 0, [])), MS)
+    raft.step(Persisted(raft.token), 2 * MS)
+    raft.step(Received("n3", RequestVote(6, 7, 0, 0, leader, term)), 3 * MS)
+    assert (raft.voted_for == "n3") is granted
+    assert raft.term == (6 if granted else 5)
+
+
+def test_a_voter_that_the_proof_does_not_convince_is_asked_once_more_and_not_for_ever() -> None:
+    """3.3: a refusal by lease is answered with the proof; the next one is final."""
+    raft = core(Options(prevote=False), size=5)
+    raft.step(Tick(), 100 * MS)
+    out = raft.step(Persisted(raft.token), 100 * MS)
+    first, second = out.messages[:2]
+    assert isinstance(first[1], RequestVote)
+    assert isinstance(second[1], RequestVote)
+    raft.step(
+        Received(first[0], RequestVoteReply(1, first[1].call, False, True, False, 1)), 101 * MS
+    )
+    yielded = RequestVoteReply(2, second[1].call, True, False, True, 1)
+    out = raft.step(Received(second[0], yielded), 102 * MS)
+    ((to, again),) = out.messages
+    assert isinstance(again, RequestVote)
+    assert (to, again.disrupted_leader, again.disrupted_term) == (first[0], second[0], 1)
+    out = raft.step(Received(to, RequestVoteReply(1, again.call, False, True, False, 1)), 103 * MS)
+    assert out.messages == []
+
+
+def test_a_leader_that_stays_one_never_calls_itself_disrupted() -> None:
+    """3.3 step 5: a rival's request of the same term does not depose, so it must not yield proof."""
+    bed = Bed(3, MANUAL)
+    bed.elect("n1")
+    term = bed.core("n1").term
+    bed.sent.clear()
+    bed.deliver("n3", "n1", RequestVote(term, 1, 9, 9))
+    assert replies(bed, RequestVoteReply) == [RequestVoteReply(term, 1, False, False, False, term)]
+    assert bed.core("n1").state == "leader"
 
 
 def test_rivals_split_the_vote_without_jitter_and_jitter_resolves_it() -> None:

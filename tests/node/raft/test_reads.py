@@ -93,6 +93,8 @@ def test_the_lease_ends_e_after_the_newest_answered_send_and_the_query_deposes()
         bed.run(1)
     assert bed.observe("n1") == "valid"
     bed.run(2)
+    assert bed.observe("n1") == "expired"
+    assert bed.core("n1").state == "leader", "who merely watches changes nothing"
     token = bed.read("n1", "lease")
     assert bed.answers[token] == Failed(token, "not_leader", True, "")
     assert [event.fields["reason"] for event in bed.named("step_down")] == ["lease_expired"]
@@ -159,6 +161,28 @@ def test_one_round_serves_all_that_waited_at_its_start_and_later_ones_the_next()
         bed.read("n1", "readindex")
     bed.run(20)
     assert [event.fields["count"] for event in bed.named("readindex")] == [1, 4]
+
+
+def test_a_late_answer_to_the_previous_round_does_not_complete_this_one() -> None:
+    """Section 5 row 26: n3's answer to the first round arrives after n1 was cut off and asked again."""
+    bed = led()
+    first = bed.read("n1", "readindex")
+
+    def of_n3(source: str, to: str, message: Message) -> bool:
+        return (source, to) == ("n3", "n1")
+
+    bed.rule = of_n3
+    bed.run(5)
+    assert first in bed.answers
+    bed.cut(["n1"], ["n2", "n3"])
+    second = bed.read("n1", "readindex")
+    bed.heal()
+    bed.cuts = {("n1", "n2"), ("n1", "n3")}
+    bed.release()
+    assert second not in bed.answers
+    bed.heal()
+    bed.run(100)
+    assert second in bed.answers
 
 
 def test_a_readindex_read_waits_for_the_first_own_entry() -> None:

@@ -14,6 +14,7 @@ from node.raft.effects import (
     Options,
     Persisted,
     Propose,
+    Read,
     Received,
     Tick,
 )
@@ -126,7 +127,9 @@ def test_only_what_differs_is_cut(
     added = [entry(prev + 1 + offset, term) for offset, term in enumerate(new)]
     out = raft.step(append(prev, prev_term, added), MS)
     assert tuple(terms(raft)) == after
-    assert [event.fields["from"] for event in out.events if event.name == "truncate"] == (
+    assert "truncate" not in [event.name for event in out.events], "the cut is not on disk yet"
+    told = raft.step(Persisted(raft.token), 2 * MS)
+    assert [event.fields["from"] for event in told.events if event.name == "truncate"] == (
         [cut] if cut else []
     )
     assert [persist.truncate_from for persist in out.persist if persist.entries] == (
@@ -313,6 +316,49 @@ def test_one_refusal_makes_one_probe_to_that_peer_alone() -> None:
         ("n2", 1)
     ]
     assert not raft.step(refusal, 11 * SECOND).messages
+
+
+def leading(options: Options = MANUAL) -> Raft:
+    """n1 leads term 4 over the log (1, 2, 3) plus its first entry; n2's probe has been answered."""
+    raft = Raft("n1", ["n1", "n2", "n3"], options, HardState(3), entries(1, 2, 3), False, b"", 0)
+    raft.raise_term(4)
+    raft.become_leader()
+    probe = raft.peers["n2"].probe_call
+    raft.step(Received("n2", AppendEntriesReply(4, probe, True, 3, 3, 3, 0)), MS)
+    return raft
+
+
+def test_refusals_of_a_whole_window_make_one_probe() -> None:
+    """performance.md: one rejected append must not end in a storm of resends."""
+    raft = leading()
+    for token in range(1, 4):
+        raft.step(Propose(token, b"", 0), 2 * MS)
+    calls = [call for call, _, _ in raft.peers["n2"].inflight]
+    assert len(calls) == 4
+    probes = []
+    for offset, call in enumerate(calls):
+        refusal = AppendEntriesReply(4, call, False, 0, 1, 3 + offset, 0)
+        probes += raft.step(Received("n2", refusal), 3 * MS).messages
+    assert [(to, m.prev_index) for to, m in probes if isinstance(m, AppendEntries)] == [("n2", 1)]
+
+
+def test_a_refusal_because_of_the_log_still_says_that_the_leader_was_accepted() -> None:
+    """3.6: log-mismatch answers count for the lease's stamp; so they do for a round of reads."""
+    raft = leading(Options(elections=False))
+    raft.step(
+        Received("n2", AppendEntriesReply(4, next(iter(raft.peers["n2"].sent)), True, 4, 4, 3, 0)),
+        MS,
+    )
+    raft.step(Persisted(raft.token), MS)
+    assert raft.commit == 4
+    out = raft.step(Read(9, "readindex"), 2 * MS)
+    call = next(m.call for to, m in out.messages if to == "n3" and isinstance(m, AppendEntries))
+    out = raft.step(Received("n3", AppendEntriesReply(4, call, False, 0, 0, 0, 1)), 5 * MS)
+    assert [ready.token for ready in out.reads] == [9]
+    assert raft.peers["n3"].last_rpc_send == 2 * MS
+    higher = AppendEntriesReply(5, call, False, 0, 0, 0, 1)
+    assert not raft.step(Received("n3", higher), 6 * MS).reads
+    assert raft.state == "follower"
 
 
 def test_a_long_conflicting_tail_is_found_with_one_refusal_a_term() -> None:

@@ -1,0 +1,283 @@
+"""P-LV: with faults healed the group comes back (raft-node.md 4.1; the bound's measurements in its head).
+
+Twice a heal is proved: first of a quorum, then of all. From each of these moments on a leader must be there
+within 3(E+D) + 2E, and a write acknowledged within one second more; each is judged once. With pre-vote the term
+of a node that hears nobody grows by at most 1 in that time: it may have won its pre-vote just before the cut.
+How often leaders change is told, not judged.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from checkers.faults import PROCESSES, Step, steps_of
+from checkers.leaderships import Leadership, Leaderships
+from checkers.monitor import (
+    HEALS,
+    HOST_STALLS,
+    LINKS,
+    MS,
+    SECOND,
+    Completeness,
+    Handler,
+    Params,
+    Result,
+    conclude,
+    pointer,
+    seconds,
+)
+from checkers.records.events import BecomeLeader, Boot, StepDown, TermChange
+from checkers.records.fitness import Operation
+from checkers.records.schema import (
+    Evidence,
+    FaultRecord,
+    Finding,
+    LinkIncident,
+    Phase,
+    ProcessExited,
+)
+
+WRITE_NS: Final = SECOND
+GRACE_NS: Final = 100 * MS
+"""After a cut is complete what was under way may still arrive."""
+HEALED: Final = ("liveness_quorum", "liveness_all")
+
+
+def leader_bound_ns(election_timeout_ns: int, drift_ns: int) -> int:
+    """Within this time of a heal there is a leader: 3(E+D) + 2E."""
+    return 3 * (election_timeout_ns + drift_ns) + 2 * election_timeout_ns
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A heal that is judged: from `begin` on, `nodes` are healed; observed until `seen_until`."""
+
+    phase: Phase
+    seen_until: int
+
+
+def windows_of(phases: list[Phase], end: int) -> list[Window]:
+    """The two heals, each with what was recorded after it: writes come until the final reads."""
+    windows = []
+    for position, phase in enumerate(phases):
+        if phase.name in HEALED:
+            later = phases[position + 1 :]
+            windows.append(Window(phase, later[0].time if later else end))
+    return windows
+
+
+class Liveness:
+    property = "P-LV"
+    title = "liveness"
+
+    def __init__(self) -> None:
+        self._leaderships = Leaderships()
+        self.handlers: dict[type, Handler] = {
+            Phase: self._phase,
+            FaultRecord: self._fault,
+            LinkIncident: self._incident,
+            TermChange: self._term,
+            Operation: self._operation,
+            BecomeLeader: self._leader,
+            StepDown: self._leaderships.step_down,
+            Boot: self._leaderships.boot,
+            ProcessExited: self._leaderships.exited,
+        }
+        self.findings: list[Finding] = []
+        self._params: Params | None = None
+        self._phases: list[Phase] = []
+        self._faults: list[FaultRecord] = []
+        self._incidents: list[LinkIncident] = []
+        self._terms: dict[str, list[TermChange]] = {}
+        self._writes: list[tuple[int, Operation]] = []
+        self._writes_asked = False
+        self._end = 0
+        self._history_end = 0
+
+    def start(self, params: Params) -> None:
+        self._params = params
+
+    def _phase(self, _: str, fact: Phase) -> None:
+        self._phases.append(fact)
+        self._end = max(self._end, fact.time)
+
+    def _fault(self, _: str, record: FaultRecord) -> None:
+        self._faults.append(record)
+
+    def _incident(self, _: str, fact: LinkIncident) -> None:
+        self._incidents.append(fact)
+
+    def _term(self, node: str, event: TermChange) -> None:
+        self._terms.setdefault(node, []).append(event)
+
+    def _leader(self, node: str, event: BecomeLeader) -> None:
+        self._leaderships.leader(node, event)
+        self._end = max(self._end, event.t0)
+
+    def _operation(self, _: str, operation: Operation) -> None:
+        invoke, completion = operation.invoke, operation.completion
+        seen = invoke.time if completion is None else completion.time
+        if seen > self._history_end:
+            self._history_end = seen
+        if invoke.f == "read":
+            return
+        self._writes_asked = True
+        if completion is not None and completion.type == "ok":
+            self._writes.append((completion.time, operation))
+
+    def finish(self, completeness: Completeness) -> Result:
+        params = self._params
+        assert params is not None, "start comes first"
+        bound = leader_bound_ns(params.election_timeout_ns, params.drift_ns)
+        leaderships = self._leaderships.in_order()
+        statistics: dict[str, Any] = {"bound_ms": round(bound / MS, 3)}
+        left_out: list[str] = []
+        judged: set[str] = set()
+        self._end = max(self._end, self._history_end)
+        windows = windows_of(self._phases, self._end)
+        for window in windows:
+            because = self._heal(window, bound, leaderships, params, completeness, statistics)
+            if because:
+                left_out.append(f"{window.phase.name} not judged: {because}")
+            else:
+                judged.add(window.phase.name)
+        if not windows:
+            left_out.append("the run did not come to a heal")
+        if params.prevote and params.node_events:
+            statistics["isolations"] = self._isolations(params)
+        statistics["heals_judged"] = len(judged)
+        if leaderships and self._end > 0:
+            changes = sum(a.node != b.node for a, b in pairwise(leaderships))
+            statistics["leader_changes_per_minute"] = round(changes * 60 * SECOND / self._end, 2)
+        # Without the heal of all it is not said that it holds; without the quorum's, which is told, it is.
+        return conclude(self.findings, statistics, HEALED[-1] in judged, "; ".join(left_out))
+
+    def _heal(
+        self,
+        window: Window,
+        bound: int,
+        leaderships: list[Leadership],
+        params: Params,
+        completeness: Completeness,
+        statistics: dict[str, Any],
+    ) -> str:
+        """Judge one heal; why it was not judged, else ""."""
+        phase = window.phase
+        if not phase.proved:
+            return "the heal was not proved"
+        begin = phase.time
+        nodes = phase.nodes or list(params.nodes)
+        proof = Evidence(
+            "run.jsonl", phase.index, begin, f"{phase.name}: {', '.join(nodes)} healed"
+        )
+        if params.node_events:
+            since = [
+                max(one.begin, begin)
+                for one in leaderships
+                if one.node in nodes and (one.end is None or one.end > begin)
+            ]
+            led = min(since, default=None)
+            if led is None or led > begin + bound:
+                if window.seen_until < begin + bound:
+                    return "it was not watched for the whole bound"
+                if completeness.events_lack:
+                    return completeness.events_lack
+                after = (
+                    "none came" if led is None else f"the first came after {seconds(led - begin)}"
+                )
+                self._late(f"no leader within {seconds(bound)} of {phase.name}: {after}", proof)
+                return ""
+            statistics[f"{phase.name}_leader_after_ms"] = round((led - begin) / MS, 3)
+        if not self._writes_asked:
+            return "" if params.node_events else "the workload writes nothing"
+        written = min((time for time, _ in self._writes if time >= begin), default=None)
+        if written is None or written > begin + bound + WRITE_NS:
+            # Clients go on trying: a history that ends before the bound is over lacks its end.
+            if window.seen_until < begin + bound + WRITE_NS:
+                return "it was not watched for the whole bound"
+            if self._history_end < begin + bound + WRITE_NS:
+                return "the history ends before the bound is over"
+            after = "none was" if written is None else f"the first after {seconds(written - begin)}"
+            self._late(
+                f"no write was acknowledged within {seconds(bound + WRITE_NS)} of {phase.name}: {after}",
+                proof,
+            )
+            return ""
+        statistics[f"{phase.name}_write_after_ms"] = round((written - begin) / MS, 3)
+        return ""
+
+    def _late(self, text: str, proof: Evidence) -> None:
+        self.findings.append(
+            Finding(
+                property=self.property,
+                text=text,
+                evidence=[proof],
+                time=proof.time,
+                rests_on=[HOST_STALLS, HEALS, LINKS],
+            )
+        )
+
+    def _isolations(self, params: Params) -> int:
+        """Judge how terms grew on nodes that heard nobody; how many such times there were."""
+        steps = steps_of(self._faults)
+        count = 0
+        for step in steps:
+            healed = step.healed
+            if (
+                step.kind != "partition"
+                or not step.took_effect
+                or healed is None
+                or healed.outcome != "installed"
+            ):
+                continue
+            begin, end = step.complete + GRACE_NS, healed.time_begin
+            for node in _cut_off(step, params.nodes):
+                if self._disturbed(node, steps, begin, end):
+                    continue
+                count += 1
+                grown = [event for event in self._terms.get(node, ()) if begin < event.t0 < end]
+                if grown and grown[-1].term - grown[0].previous > 1:
+                    self.findings.append(
+                        Finding(
+                            property=self.property,
+                            text=f"{node} was cut off from all others for {seconds(end - begin)} and "
+                            f"went from term {grown[0].previous} to {grown[-1].term}: with pre-vote "
+                            "its term grows by at most 1",
+                            evidence=[
+                                pointer(node, event, f"{node} goes to term {event.term}")
+                                for event in grown[:5]
+                            ],
+                            time=grown[-1].t0,
+                            rests_on=[LINKS],
+                            details={"node": node, "step": step.step},
+                        )
+                    )
+        return count
+
+    def _disturbed(self, node: str, steps: list[Step], begin: int, end: int) -> bool:
+        """Something else may have brought a term: what waited in its sockets while it stood still, an admin call, a link."""
+        if any(one.begin < end and begin - GRACE_NS < one.time for one in self._incidents):
+            return True
+        return any(
+            (step.kind in PROCESSES or step.kind in ("vote", "frames"))
+            and (node in step.nodes() or any(node in link for link in step.links()))
+            and step.begin < end
+            and (step.end is None or step.end > begin - GRACE_NS)
+            for step in steps
+            if step.outcome != "skipped"
+        )
+
+
+def _cut_off(step: Step, nodes: tuple[str, ...]) -> list[str]:
+    """The nodes that this cut leaves without any link, in either direction."""
+    links = step.links()
+    return [
+        node
+        for node in nodes
+        if len(nodes) > 1
+        and all(
+            (node, other) in links and (other, node) in links for other in nodes if other != node
+        )
+    ]

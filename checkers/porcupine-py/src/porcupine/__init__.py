@@ -1,0 +1,61 @@
+"""A linearizability checker: models are two functions, verdicts come with what it takes to believe them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from porcupine.checker import (
+    CheckResult,
+    check,
+    check_events,
+    check_events_timeout,
+    check_events_verbose,
+    check_operations,
+    check_operations_timeout,
+    check_operations_verbose,
+)
+from porcupine.errors import FormatError, HistoryError, ModelError, PorcupineError
+from porcupine.history import UNKNOWN, Event, EventKind, Operation, operations_of
+from porcupine.linearization import Annotation, LinearizationInfo
+from porcupine.model import Model, NondeterministicModel, StepContext
+from porcupine.result import GateResult, PartResult, Progress, Result, Witness
+from porcupine.zones import Saw
+
+DISTRIBUTION: Final = "porcupine-py (driftline)"
+"""Proves which porcupine was imported: the name is free on the package index."""
+
+core: Final = "python"
+"""The engine in use."""
+
+__all__ = [
+    "DISTRIBUTION",
+    "UNKNOWN",
+    "Annotation",
+    "CheckResult",
+    "Event",
+    "EventKind",
+    "FormatError",
+    "GateResult",
+    "HistoryError",
+    "LinearizationInfo",
+    "Model",
+    "ModelError",
+    "NondeterministicModel",
+    "Operation",
+    "PartResult",
+    "PorcupineError",
+    "Progress",
+    "Result",
+    "Saw",
+    "StepContext",
+    "Witness",
+    "check",
+    "check_events",
+    "check_events_timeout",
+    "check_events_verbose",
+    "check_operations",
+    "check_operations_timeout",
+    "check_operations_verbose",
+    "core",
+    "operations_of",
+]

@@ -1,0 +1,522 @@
+"""The search for everything else: Wing and Gong's, with Lowe's memory of configurations visited.
+
+A configuration says which operations have been linearized and in which state that left the object. From it, any
+operation called before the first return not yet linearized may come next. Configurations are kept as
+(e, M, U, state): e is the place of that first return, M has a bit for each linearized operation still open at
+e (its slot is free again once it has returned), U for each used operation of unknown outcome. So the size of
+one depends on how many operations overlap, not on how long the history is. Wing and Gong, "Testing and
+verifying concurrent objects" (1993); Lowe, "Testing for linearizability" (2017).
+
+Operations of unknown outcome are optional: a history is linearizable when its returns are all explained.
+Four reductions, none of which loses a verdict, keep their number from exploding:
+- one that never changes the state is dropped, and none is used where it changes nothing;
+- of several optional ones with equal input, the one called first is used first; of several completed ones
+  with equal input and output that are open together, the one that returns first;
+- a configuration that used a superset of another's, all else equal, can do no more than that one;
+- a completed operation that is read-only and fits is linearized at once, without looking at alternatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from sys import getsizeof
+from time import monotonic
+from typing import Any, Final
+
+from porcupine.errors import ModelError
+from porcupine.history import UNKNOWN, Operation
+from porcupine.model import Model, StepContext
+from porcupine.result import Cause, Verdict
+
+ENGINE: Final = "wgl"
+# What is counted against a memory limit, in CPython 3.11 on 64 bits (a test compares it with tracemalloc):
+# a configuration (a key of three numbers in a dictionary, and the list of masks under it), each further mask,
+# a remembered transition, a numbered state, a step of the order at its longest.
+ENTRY_BYTES: Final = 190
+MASK_BYTES: Final = 40
+TRANSITION_BYTES: Final = 100
+STATE_BYTES: Final = 120
+FINALS_MAX: Final = 10
+DEPTH_BYTES: Final = 150
+LOOPS_PER_LOOK: Final = 512
+RIVALS_MAX: Final = 32
+PARTIAL_WORK_MAX: Final = 2_000_000
+REFUSED: Final = -1
+PURE, OTHER, OPTIONAL = 0, 1, 2  # the lists of what may come next, in the order they are tried
+
+# The order found so far, newest first: (operation, the rest). Shared, so that keeping one costs nothing.
+Path = tuple[int, "Path"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A configuration from which the search could not get past the failing return."""
+
+    path: Path
+    state: int
+    taken: int
+    used: int
+
+
+def unwound(path: Path) -> list[int]:
+    """A path as a list, oldest first."""
+    found: list[int] = []
+    while path is not None:
+        found.append(path[0])
+        path = path[1]
+    found.reverse()
+    return found
+
+
+class States:
+    """Small numbers for states, equal for equal states."""
+
+    def __init__(self, model: Model) -> None:
+        self._equal = model.equal
+        self._digest = model.hash
+        self._hashable: dict[Any, int] = {}
+        self._buckets: dict[int, list[int]] = {}
+        self._plain = model.equal is None and model.hash is None
+        self.known: list[Any] = []
+        self.bytes = 0
+
+    def number(self, state: Any) -> int:
+        if self._plain:
+            try:
+                found = self._hashable.setdefault(state, len(self.known))
+            except TypeError:
+                self._plain = False
+                self._move_to_buckets()
+            else:
+                if found == len(self.known):
+                    self._add(state)
+                return found
+        bucket = self._buckets.setdefault(self._hash(state), [])
+        equal = self._equal
+        for number in bucket:
+            other = self.known[number]
+            if (state == other) if equal is None else equal(state, other):
+                return number
+        bucket.append(len(self.known))
+        self._add(state)
+        return len(self.known) - 1
+
+    def _hash(self, state: Any) -> int:
+        if self._digest is not None:
+            return self._digest(state)
+        if self._equal is not None:
+            return 0  # Equal states may have unequal hashes of their own.
+        try:
+            return hash(state)
+        except TypeError:
+            return 0
+
+    def _move_to_buckets(self) -> None:
+        for number, state in enumerate(self.known):
+            self._buckets.setdefault(self._hash(state), []).append(number)
+        self._hashable.clear()
+
+    def _add(self, state: Any) -> None:
+        self.known.append(state)
+        self.bytes += STATE_BYTES + getsizeof(state, 64)
+
+
+class Search:
+    """A search of one part that can be run in slices. Indices are places in the list it was given."""
+
+    def __init__(
+        self,
+        model: Model,
+        operations: Sequence[Operation],
+        *,
+        deadline: float | None = None,
+        partials: bool = False,
+    ) -> None:
+        self.model = model
+        self.operations = operations
+        self.deadline = deadline
+        self.verdict: Verdict | None = None
+        self.cause: Cause | None = None
+        self.steps = 0
+        self.bytes = 0
+        self.most = 0
+        self.finals: list[Stuck] = []
+        self.best_path: Path = None
+        self._step = model.stepper(StepContext(deadline))
+        self._states = States(model)
+        self._transitions: dict[tuple[int, int], int] = {}
+        self._memo: dict[tuple[int, int, int], list[int]] = {}
+        self._keep_partials = partials
+        self._partial_work = 0
+        self._longest: dict[int, tuple[int, Path]] = {}
+        self._prepare()
+
+    # --- preparation ------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        operations, model = self.operations, self.model
+        readonly = model.readonly
+        required: list[int] = []
+        optional: list[int] = []
+        for index, operation in enumerate(operations):
+            if operation.outcome == "info":
+                if readonly is None or not readonly(operation.input, UNKNOWN):
+                    optional.append(index)
+            elif operation.outcome == "ok" or model.sees_failures:
+                required.append(index)
+        count = len(operations)
+        calls = [operation.call for operation in operations]
+        rets: list[int] = [0] * count
+        self.outputs: list[Any] = [UNKNOWN] * count
+        for index in required:
+            operation = operations[index]
+            assert operation.return_time is not None  # validate() saw to it
+            rets[index] = operation.return_time
+            self.outputs[index] = operation.output
+        required.sort(key=calls.__getitem__)
+        optional.sort(key=calls.__getitem__)
+        self.required = required
+        self.by_return = sorted(required, key=rets.__getitem__)
+        self.calls, self.rets = calls, rets
+        self.kinds = self._number_kinds()
+        self.pure = bytearray(count)
+        if readonly is not None:
+            for index in required:
+                self.pure[index] = bool(readonly(operations[index].input, self.outputs[index]))
+        self.bits = [0] * count
+        self._give_slots()
+        # The one before it of equal input: 0 when there is none.
+        self.before = [0] * count
+        last: dict[int, int] = {}
+        for place, index in enumerate(optional):
+            self.bits[index] = 1 << place
+            self.before[index] = last.get(self.kinds[index], 0)
+            last[self.kinds[index]] = 1 << place
+        self._find_rivals()
+        # Three linked lists in order of call, each with a head, tried one after the other: completed
+        # operations that are read-only, other completed ones, optional ones.
+        self._end = count
+        self._next = [self._end] * (count + 4)
+        self._previous = [self._end] * (count + 4)
+        pure = self.pure
+        lists = ([i for i in required if pure[i]], [i for i in required if not pure[i]], optional)
+        self._phase_of = bytearray(count)
+        for phase, members in enumerate(lists):
+            previous = count + 1 + phase
+            for index in members:
+                self._next[previous] = index
+                self._previous[index] = previous
+                self._phase_of[index] = phase
+                previous = index
+        # Where the search stands between two slices.
+        state = self._states.number(model.init())
+        self._stack: list[tuple[int, int, int, int, int]] = []
+        self._at = (0, 0, 0, state)  # e, M, U, state
+        self._path: Path = None
+        self._depth = 0
+        self._phase = PURE
+        self._current = self._next[count + 1]
+        self._pushed = True
+        self._furthest = -1
+        self._memo[(0, 0, state)] = [0]
+        if not required:
+            self.verdict = "ok"
+
+    def _number_kinds(self) -> list[int]:
+        """Equal numbers for operations of equal input and output: they do the same in every state."""
+        known: dict[Hashable, int] = {}
+        kinds: list[int] = []
+        for index, operation in enumerate(self.operations):
+            # The types too: 1 == True, but a model may tell them apart.
+            output = self.outputs[index]
+            key = (operation.input, output, type(output), self._types(operation.input))
+            try:
+                kinds.append(known.setdefault(key, index))
+            except TypeError:
+                kinds.append(index)
+        return kinds
+
+    @staticmethod
+    def _types(given: Any) -> Hashable:
+        types: tuple[type, ...] = (
+            tuple(map(type, given)) if type(given) is tuple else (type(given),)
+        )
+        return types
+
+    def _give_slots(self) -> None:
+        """Number the completed operations so that no two open at one time share a number."""
+        free: list[int] = []
+        slots = 0
+        place = 0
+        slot_of = [0] * len(self.operations)
+        for index in self.required:
+            while self.rets[self.by_return[place]] < self.calls[index]:
+                free.append(slot_of[self.by_return[place]])
+                place += 1
+            if free:
+                slot_of[index] = free.pop()
+            else:
+                slot_of[index] = slots
+                slots += 1
+            self.bits[index] = 1 << slot_of[index]
+
+    def _find_rivals(self) -> None:
+        """For each completed operation, those of its kind that overlap it and return before it."""
+        place_of = [0] * len(self.operations)
+        for place, index in enumerate(self.by_return):
+            place_of[index] = place
+        self._rivals: list[list[tuple[int, int, int]]] = [[] for _ in self.operations]
+        open_of: dict[int, list[int]] = {}
+        for index in self.required:
+            if self.pure[index]:
+                continue
+            call = self.calls[index]
+            alike = [o for o in open_of.get(self.kinds[index], ()) if self.rets[o] >= call]
+            for other in alike:
+                first, second = sorted((index, other), key=place_of.__getitem__)
+                self._rivals[second].append((place_of[first], self.bits[first], self.calls[first]))
+            alike.append(index)
+            # A rival forgotten costs some pruning; to keep all would be quadratic in the overlap.
+            open_of[self.kinds[index]] = alike[-RIVALS_MAX:]
+
+    # --- the search -------------------------------------------------------------------------------
+
+    def run(self, steps: int | None = None, memory_bytes: int | None = None) -> Verdict | None:
+        """Search on for at most `steps` transitions; None means there is more to do.
+
+        The verdict is "unknown", with `cause` set, when the deadline passed or the memory's estimate is above
+        `memory_bytes`.
+        """
+        if self.verdict is not None:
+            return self.verdict
+        limit = None if steps is None else self.steps + steps
+        following, previous = self._next, self._previous
+        calls, rets, bits, by_return = self.calls, self.rets, self.bits, self.by_return
+        kinds, phase_of, before, rivals = self.kinds, self._phase_of, self.before, self._rivals
+        transitions, memo, stack = self._transitions, self._memo, self._stack
+        end, heads = self._end, self._end + 1
+        returns = len(by_return)
+        e, taken, used, state = self._at
+        current, phase, path, depth = self._current, self._phase, self._path, self._depth
+        pushed = self._pushed
+        window = rets[by_return[e]]
+        chunk = LOOPS_PER_LOOK if steps is None else max(1, min(steps, LOOPS_PER_LOOK))
+        loops = 0
+        count = self.steps
+        outcome: Verdict | None = None
+        while True:
+            loops += 1
+            if loops >= chunk:
+                loops = 0
+                if self._must_stop(memory_bytes):
+                    outcome = "unknown"
+                    break
+                if limit is not None and count >= limit:
+                    break
+            if current == end or calls[current] > window:
+                if phase != OPTIONAL:
+                    phase += 1
+                    current = following[heads + phase]
+                    continue
+                # Nothing more to try here: go back.
+                if pushed:
+                    pushed = False
+                    if e > self._furthest:
+                        self._furthest = e
+                        self.finals = []
+                    if e == self._furthest and len(self.finals) < FINALS_MAX:
+                        self.finals.append(Stuck(path, state, taken, used))
+                    if self._keep_partials:
+                        self._remember(path, depth)
+                while stack:
+                    current, e, taken, used, state = stack.pop()
+                    assert path is not None
+                    path = path[1]
+                    depth -= 1
+                    following[previous[current]] = current
+                    after = following[current]
+                    if after != end:
+                        previous[after] = current
+                    phase = phase_of[current]
+                    if phase != PURE:
+                        break
+                else:
+                    outcome = "illegal"
+                    break
+                window = rets[by_return[e]]
+                current = following[current]
+                continue
+            bit = bits[current]
+            if phase == OPTIONAL:
+                # One of equal input that was called earlier is to be used first.
+                if before[current] & ~used:
+                    current = following[current]
+                    continue
+            elif rivals[current]:
+                for place, bit_of, called in rivals[current]:
+                    if place >= e and not taken & bit_of and called <= window:
+                        break
+                else:
+                    place = -1
+                if place >= 0:
+                    current = following[current]
+                    continue
+            count += 1
+            transition = (state, kinds[current])
+            reached = transitions.get(transition)
+            if reached is None:
+                self.steps = count
+                reached = self._take(current, state)
+                transitions[transition] = reached
+                self.bytes += TRANSITION_BYTES
+                if self.deadline is not None and monotonic() >= self.deadline:
+                    self.cause = "timeout"
+                    outcome = "unknown"
+                    break
+            if reached == REFUSED or (phase == OPTIONAL and reached == state):
+                current = following[current]
+                continue
+            if phase == OPTIONAL:
+                next_e, next_taken, next_used = e, taken, used | bit
+            else:
+                next_e, next_taken, next_used = e, taken | bit, used
+                if by_return[e] == current:
+                    # Pass every return that is linearized already, and free its slot.
+                    while next_e < returns:
+                        open_bit = bits[by_return[next_e]]
+                        if not next_taken & open_bit:
+                            break
+                        next_taken ^= open_bit
+                        next_e += 1
+            key = (next_e, next_taken, reached)
+            masks = memo.get(key)
+            if masks is None:
+                memo[key] = [next_used]
+                self.bytes += ENTRY_BYTES + (next_taken.bit_length() + next_used.bit_length()) // 7
+            else:
+                for mask in masks:
+                    if mask & ~next_used == 0:
+                        break
+                else:
+                    masks.append(next_used)
+                    self.bytes += MASK_BYTES + next_used.bit_length() // 7
+                    masks = None
+                if masks is not None:
+                    current = following[current]
+                    continue
+            # Take it out of its list and go on from the configuration it leads to.
+            stack.append((current, e, taken, used, state))
+            following[previous[current]] = following[current]
+            after = following[current]
+            if after != end:
+                previous[after] = previous[current]
+            path = (current, path)
+            depth += 1
+            pushed = True
+            if depth > self.most:
+                self.most = depth
+                self.best_path = path
+            e, taken, used, state = next_e, next_taken, next_used, reached
+            if e == returns:
+                outcome = "ok"
+                self.best_path = path
+                break
+            window = rets[by_return[e]]
+            phase = PURE
+            current = following[heads]
+        self.steps = count
+        self._at = (e, taken, used, state)
+        self._current, self._phase, self._path, self._depth = current, phase, path, depth
+        self._pushed = pushed
+        self.verdict = outcome
+        return outcome
+
+    def held_bytes(self) -> int:
+        """An estimate of what the search remembers, in bytes."""
+        return self.bytes + self._states.bytes + DEPTH_BYTES * self.most
+
+    def _must_stop(self, memory_bytes: int | None) -> bool:
+        if self.deadline is not None and monotonic() >= self.deadline:
+            self.cause = "timeout"
+        elif memory_bytes is not None and self.held_bytes() > memory_bytes:
+            self.cause = "memory"
+        return self.cause is not None
+
+    def _take(self, index: int, state: int) -> int:
+        """The state the model goes to by one operation, or REFUSED."""
+        before = self._states.known[state]
+        given = self.operations[index].input
+        fits, after = self._step(before, given, self.outputs[index])
+        if not fits:
+            return REFUSED
+        reached = self._states.number(after)
+        if self.pure[index] and reached != state:
+            raise ModelError(
+                f"model {self.model.name!r} calls {given!r} -> {self.outputs[index]!r} read-only, but it took "
+                f"{before!r} to {after!r}; mend the model's readonly or its step"
+            )
+        return reached
+
+    def _remember(self, path: Path, depth: int) -> None:
+        """Note this order for each operation on it that knows of no longer one, within a bound on the work."""
+        if self._partial_work > PARTIAL_WORK_MAX and depth < self.most:
+            return
+        self._partial_work += depth
+        longest = self._longest
+        rest = path
+        while rest is not None:
+            known = longest.get(rest[0])
+            if known is None or known[0] < depth:
+                longest[rest[0]] = (depth, path)
+            rest = rest[1]
+
+    # --- what it found ----------------------------------------------------------------------------
+
+    def order(self) -> list[int]:
+        """The full order when the verdict is "ok", else the longest one met."""
+        return unwound(self.best_path)
+
+    def partial_orders(self) -> list[list[int]]:
+        """Distinct orders, longest first, such that each operation's longest known one is among them."""
+        paths: dict[int, tuple[int, Path]] = {id(self.best_path): (self.most, self.best_path)}
+        for depth, path in self._longest.values():
+            paths.setdefault(id(path), (depth, path))
+        ranked = sorted(paths.values(), key=lambda entry: -entry[0])
+        return [unwound(path) for _, path in ranked if path is not None]
+
+    def stuck_at(self) -> int:
+        """The operation whose return no order gets past, though one explains all returns before it."""
+        return self.by_return[self._furthest]
+
+    def refusals(self, final: Stuck) -> list[tuple[int, str]]:
+        """For each operation open where the search got stuck, what the model says to it there."""
+        done = set(unwound(final.path))
+        window = self.rets[self.stuck_at()]
+        found: list[tuple[int, str]] = []
+        for index in [*self.required, *(i for i, o in enumerate(self._phase_of) if o == OPTIONAL)]:
+            if index in done or self.calls[index] > window:
+                continue
+            reached = self._take(index, final.state)
+            if reached == REFUSED:
+                text = "not possible here"
+            elif reached == final.state:
+                text = "possible, but changes nothing"
+            else:
+                after = self.model.state_text(self._states.known[reached])
+                text = f"possible, leads to {after}, from where it is no better"
+            found.append((index, text))
+        return found
+
+    def unwound(self, final: Stuck) -> list[int]:
+        """The order that leads to where the search got stuck."""
+        return unwound(final.path)
+
+    def forget(self) -> None:
+        """Let go of what was only needed to search on."""
+        self._memo.clear()
+        self._transitions.clear()
+        self._stack.clear()
+
+    def state_of(self, final: Stuck) -> Any:
+        return self._states.known[final.state]

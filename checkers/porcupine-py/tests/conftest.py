@@ -1,0 +1,222 @@
+"""What the tests share: a checker too plain to be wrong, random histories, and a referee for orders.
+
+The tests' folder is no package, so these come as one fixture, `lab`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from porcupine import UNKNOWN, Model, Operation, Saw
+
+HERE = Path(__file__).parent
+
+
+class Lab:
+    """Pure functions under one roof."""
+
+    data = HERE / "data"
+
+    @staticmethod
+    def shared_porcupine() -> Path | None:
+        """The whole of Porcupine's data, where the project's shared folder stands above or beside it."""
+        for parent in HERE.parents:
+            found = parent / "shared" / "data" / "porcupine"
+            if found.is_dir():
+                return found
+        return None
+
+    @staticmethod
+    def oracle(
+        model: Model, operations: Sequence[Operation], still_open: Collection[int] = ()
+    ) -> bool:
+        """Wing and Gong's definition, word for word: some operation may come next, and the rest follow.
+
+        An operation may come next unless one that must happen returned before it was called. Nothing is
+        done to be fast, except that no configuration is tried twice. Operations `still_open` need not have
+        happened, but have their outputs if they did.
+        """
+        assert model.step is not None
+        required, every = 0, 0
+        ends: list[float] = []
+        for index, operation in enumerate(operations):
+            ends.append(float("inf"))
+            if operation.outcome == "fail" and not model.sees_failures:
+                continue
+            every |= 1 << index
+            if operation.outcome != "info" and index not in still_open:
+                required |= 1 << index
+                assert operation.return_time is not None
+                ends[index] = operation.return_time
+        tried: set[tuple[int, Any]] = set()
+        todo: list[tuple[int, Any]] = [(0, model.init())]
+        while todo:
+            done, state = todo.pop()
+            if required & ~done == 0:
+                return True
+            if (done, state) in tried:
+                continue
+            tried.add((done, state))
+            left = [i for i in range(len(operations)) if every >> i & 1 and not done >> i & 1]
+            for index in left:
+                operation = operations[index]
+                if any(ends[other] < operation.call for other in left):
+                    continue
+                output = UNKNOWN if operation.outcome == "info" else operation.output
+                fits, after = model.step(state, operation.input, output)
+                if fits:
+                    todo.append((done | 1 << index, after))
+        return False
+
+    @staticmethod
+    def objection(
+        model: Model,
+        operations: Sequence[Operation],
+        order: Sequence[int],
+        *,
+        full: bool = True,
+    ) -> str | None:
+        """What is wrong with an order of `operations`; None when it stands."""
+        assert model.step is not None
+        if len(set(order)) != len(order):
+            return "an operation stands twice"
+        state = model.init()
+        latest_call = float("-inf")
+        for index in order:
+            operation = operations[index]
+            if operation.outcome == "fail" and not model.sees_failures:
+                return f"{index} failed"
+            info = operation.outcome == "info"
+            if not info and operation.return_time < latest_call:  # type: ignore[operator]
+                return f"{index} returned before one that stands earlier was called"
+            latest_call = max(latest_call, operation.call)
+            fits, state = model.step(state, operation.input, UNKNOWN if info else operation.output)
+            if not fits:
+                return f"the model refuses {index}"
+        for index in set(range(len(operations))) - set(order):
+            operation = operations[index]
+            if operation.outcome == "ok" and (full or operation.return_time < latest_call):  # type: ignore[operator]
+                return f"{index} is missing"
+        return None
+
+    @staticmethod
+    def history(
+        rng: random.Random,
+        count: int,
+        *,
+        spread: int = 3,
+        grain: int = 2,
+        info: float = 0.2,
+        failing: float = 0.15,
+        saw: bool = True,
+        values: int | None = None,
+        cas: bool = True,
+        initial: Any = None,
+        doubtful: float = 0.0,
+    ) -> list[Operation]:
+        """A linearizable register history, shuffled: one value each, or `values` in all.
+
+        Each operation is given its instant and an interval around it, up to `spread` instants to each side;
+        times are then divided by `grain`, so that many are equal. With `info` as probability an operation's
+        outcome is unknown, and half of those never happen; `doubtful` is that of a completed compare-and-set
+        not to say whether it swapped.
+        """
+        state = initial
+        found: list[Operation] = []
+        past = [initial]
+        for instant in range(count):
+            value = instant + 1 if values is None else rng.randrange(values)
+            kind = rng.choice(["read", "read", "write", "cas", "cas"] if cas else ["read", "write"])
+            unknown = rng.random() < info
+            happens = not unknown or rng.random() < 0.5
+            given: tuple[Any, ...]
+            output: Any
+            if kind == "read":
+                given = ("read",)
+                output = UNKNOWN if rng.random() < 0.1 else state
+            elif kind == "write":
+                given, output = ("write", value), None
+                if happens:
+                    state = value
+            else:
+                expected = state
+                if rng.random() < failing:
+                    expected = rng.choice(past)
+                given = ("cas", expected, value)
+                if expected == state:
+                    output = True
+                    if happens:
+                        state = value
+                else:
+                    output = Saw(state) if saw else False
+            if kind == "cas" and rng.random() < doubtful:
+                output = UNKNOWN
+            past.append(state)
+            call = (instant - rng.randint(0, spread)) // grain
+            back = (instant + rng.randint(0, spread)) // grain
+            if unknown:
+                found.append(Operation(instant, given, call, UNKNOWN, None, "info"))
+            else:
+                found.append(Operation(instant, given, call, output, back))
+        rng.shuffle(found)
+        return found
+
+    @staticmethod
+    def spoilt(rng: random.Random, history: Sequence[Operation]) -> list[Operation]:
+        """The history with one thing changed; often, though not always, it is illegal then."""
+        found = list(history)
+        values: list[Any] = [None, 99_999]
+        for operation in found:
+            values.extend(operation.input[1:])
+        place = rng.randrange(len(found))
+        target = found[place]
+        what = rng.randrange(5)
+        if what == 0:
+            readers = [i for i, o in enumerate(found) if o.input[0] == "read" and o.outcome == "ok"]
+            if readers:
+                place = rng.choice(readers)
+                found[place] = dataclasses.replace(found[place], output=rng.choice(values))
+        elif what == 1 and target.return_time is not None:
+            by = rng.choice([-4, -2, -1, 1, 2, 4])
+            found[place] = dataclasses.replace(
+                target, call=target.call + by, return_time=target.return_time + by
+            )
+        elif what == 2 and target.outcome == "ok" and target.input[0] != "read":
+            lost = rng.choice(["fail", "info"])
+            found[place] = dataclasses.replace(target, outcome=lost)  # type: ignore[arg-type]
+        elif what == 3 and target.input[0] == "cas" and target.output is True:
+            given = ("cas", rng.choice(values), target.input[2])
+            found[place] = dataclasses.replace(target, input=given)
+        elif target.return_time is not None:
+            middle = rng.randint(target.call, target.return_time)
+            found[place] = dataclasses.replace(target, call=middle, return_time=middle)
+        return found
+
+    @staticmethod
+    def prefix(
+        operations: Sequence[Operation], stuck_at: int, *, inclusive: bool
+    ) -> tuple[list[Operation], set[int]]:
+        """The history up to the return of `stuck_at`, and the places of those still open then."""
+        ok = sorted(
+            (i for i, o in enumerate(operations) if o.outcome == "ok"),
+            key=lambda i: operations[i].call,
+        )
+        ok.sort(key=lambda i: operations[i].return_time)  # type: ignore[arg-type, return-value]
+        end = ok.index(stuck_at)
+        returned = set(ok[: end + 1] if inclusive else ok[:end])
+        now = operations[stuck_at].return_time
+        assert now is not None
+        kept = [i for i, o in enumerate(operations) if o.call <= now and o.outcome != "fail"]
+        still_open = {place for place, i in enumerate(kept) if i not in returned}
+        return [operations[i] for i in kept], still_open
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return Lab()

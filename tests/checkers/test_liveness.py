@@ -1,0 +1,192 @@
+"""P-LV: after a proved heal a leader and a write come within the bound; who hears nobody does not raise its term."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from checkers.liveness import Liveness
+from checkers.monitor import HEALS, HOST_STALLS, LINKS
+from checkers.records.events import Boot, StepDown, TermChange
+from checkers.records.fitness import Operation
+from checkers.records.schema import LinkIncident
+from tests.checkers.made import (
+    BOUND_MS,
+    MS,
+    NODES,
+    PARAMS,
+    WHOLE,
+    cut,
+    event,
+    fault,
+    leader,
+    operation,
+    phase,
+    watch,
+)
+
+HEAL = 10_000
+
+
+def run(
+    *records: tuple[str, Any], ends: float = HEAL + BOUND_MS + 1500, **fields: Any
+) -> list[tuple[str, Any]]:
+    """A heal of all at HEAL ms, watched until `ends`."""
+    return [
+        ("", phase("liveness_all", HEAL, nodes=list(NODES), **fields)),
+        *records,
+        ("", phase("final_reads", ends)),
+        ("", operation("read", ends + 1, ends + 2, "info", final=True)),
+    ]
+
+
+def write(end: float, outcome: str = "ok") -> tuple[str, Any]:
+    return ("", operation("write", end - 5, end, outcome, value=1))
+
+
+IN_TIME = ("n1", leader(HEAL + BOUND_MS - 1))
+OLD = ("n1", leader(100))
+
+CASES: dict[str, tuple[list[tuple[str, Any]], str]] = {
+    "a leader and a write in time": (run(IN_TIME, write(HEAL + BOUND_MS + 500)), "holds"),
+    "a leader that was there before": (run(OLD, write(HEAL + 5)), "holds"),
+    "a leader that had stepped down": (
+        run(OLD, ("n1", event(StepDown, 5000, 1)), write(HEAL + 5)),
+        "violated",
+    ),
+    "a leader whose life had ended": (
+        run(OLD, ("n1", event(Boot, 5000, 1, 2, last_index=1, last_term=1)), write(HEAL + 5)),
+        "violated",
+    ),
+    "a leader too late": (run(("n1", leader(HEAL + BOUND_MS + 1)), write(HEAL + 5)), "violated"),
+    "no leader": (run(write(HEAL + 5)), "violated"),
+    "a leader and no write": (run(IN_TIME, write(9000), write(HEAL + 7, "info")), "violated"),
+    "a write too late": (run(IN_TIME, write(HEAL + BOUND_MS + 1001)), "violated"),
+    "a workload that writes nothing": (
+        run(IN_TIME, ("", operation("read", HEAL + 1, HEAL + 2, mode="lease"))),
+        "holds",
+    ),
+    "a heal that was not proved": (run(proved=False), "not checked"),
+    "no leader, but watched too briefly": (run(ends=HEAL + 500), "not checked"),
+    "no write, but watched too briefly": (
+        run(IN_TIME, write(9000), ends=HEAL + BOUND_MS + 500),
+        "not checked",
+    ),
+    "no heal at all": ([OLD], "not checked"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_group_comes_back_within_the_bound(name: str) -> None:
+    records, verdict = CASES[name]
+    result = watch(Liveness(), records)
+    assert result.verdict == verdict, (result.findings, result.because)
+    if verdict == "not checked":
+        assert result.because
+    for finding in result.findings:
+        assert set(finding.rests_on) == {HOST_STALLS, HEALS, LINKS}
+
+
+def test_nothing_follows_from_records_that_are_not_all_there() -> None:
+    lacking = msgspec.structs.replace(WHOLE, events_lack="the events of n3 end in a torn line")
+    result = watch(Liveness(), run(write(HEAL + 5)), completeness=lacking)
+    assert (result.verdict, result.findings) == ("not checked", [])
+    assert "torn line" in result.because
+    # A history that ends before the bound is over lacks its end: clients go on trying.
+    short = [record for record in run(IN_TIME, write(9000)) if not _is_final(record[1])]
+    assert watch(Liveness(), short).verdict == "not checked"
+
+
+def _is_final(record: Any) -> bool:
+    return isinstance(record, Operation) and record.invoke.final
+
+
+def test_a_leader_outside_of_the_healed_quorum_does_not_count() -> None:
+    heal = ("", phase("liveness_quorum", HEAL, nodes=["n2", "n3"]))
+    records = [heal, OLD, write(HEAL + 5), ("", phase("heal_all", HEAL + BOUND_MS + 1500))]
+    assert watch(Liveness(), records).verdict == "violated"
+
+
+def test_each_heal_is_judged_and_the_one_left_out_is_told() -> None:
+    records = [
+        OLD,
+        ("", phase("liveness_quorum", 5000, nodes=["n1", "n2"], proved=False)),
+        *run(write(HEAL + 30)),
+    ]
+    result = watch(Liveness(), records)
+    assert result.verdict == "holds"
+    assert "liveness_quorum not judged" in result.because
+    assert result.statistics["liveness_all_write_after_ms"] == 30.0
+
+
+def term(at: float, new: int, previous: int) -> tuple[str, Any]:
+    return ("n1", event(TermChange, at, new, previous=previous))
+
+
+def isolated(*records: tuple[str, Any], **fields: Any) -> list[tuple[str, Any]]:
+    """n1 is cut off from 1000 to 4000 ms."""
+    steps = fault("s1", "partition", 1000, 4000, targets=cut("n1"), **fields)
+    return [*(("", step) for step in steps), *records, *run(OLD, write(HEAL + 5))]
+
+
+TWICE = (term(2000, 4, 3), term(3000, 5, 4))
+ISOLATIONS: dict[str, tuple[list[tuple[str, Any]], int]] = {
+    "a term grows by one": (isolated(term(2000, 4, 3)), 0),
+    "a term grows by two": (isolated(*TWICE), 1),
+    "a term grows by two at once": (isolated(term(2000, 5, 3)), 1),
+    "before the cut and after it": (isolated(term(900, 4, 3), term(4001, 6, 4)), 0),
+    "what arrived in the grace after the cut": (isolated(term(1050, 9, 3)), 0),
+    "the cut leaked": (isolated(*TWICE, healed="indeterminate"), 0),
+    "the cut was not proved": (isolated(*TWICE, outcome="indeterminate"), 0),
+    "the node stood still in between": (
+        isolated(
+            *(("", one) for one in fault("s2", "pause", 500, 1500, targets={"nodes": ["n1"]})),
+            *TWICE,
+        ),
+        0,
+    ),
+    "another node stood still": (
+        isolated(
+            *(("", one) for one in fault("s2", "pause", 500, 1500, targets={"nodes": ["n2"]})),
+            *TWICE,
+        ),
+        1,
+    ),
+    "a link server was replaced in between": (
+        isolated(
+            ("", LinkIncident(index=0, time=2000 * MS, begin=1900 * MS, server="s", because="b")),
+            *TWICE,
+        ),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ISOLATIONS)
+def test_with_pre_vote_the_term_of_an_isolated_node_grows_by_one_at_most(name: str) -> None:
+    records, findings = ISOLATIONS[name]
+    result = watch(Liveness(), records)
+    assert len(result.findings) == findings
+    for finding in result.findings:
+        assert finding.rests_on == [LINKS]
+        assert "n1" in finding.text
+
+
+def test_without_pre_vote_terms_may_grow() -> None:
+    params = msgspec.structs.replace(PARAMS, prevote=False)
+    assert watch(Liveness(), isolated(*TWICE), params).verdict == "holds"
+
+
+def test_a_cut_in_one_direction_isolates_nobody() -> None:
+    targets = {"links": [["n1", "n2"], ["n1", "n3"]], "leader": "n1"}
+    steps = fault("s1", "partition", 1000, 4000, targets=targets)
+    records = [*(("", step) for step in steps), *TWICE, *run(OLD, write(HEAL + 5))]
+    assert watch(Liveness(), records).verdict == "holds"
+
+
+def test_a_system_without_events_is_judged_by_its_writes() -> None:
+    params = msgspec.structs.replace(PARAMS, node_events=False)
+    assert watch(Liveness(), run(write(HEAL + 5)), params).verdict == "holds"
+    assert watch(Liveness(), run(write(9000)), params).verdict == "violated"
