@@ -93,6 +93,8 @@ class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     after_s: float = 0.0
     after_step: str = ""
     """Only once that step is installed."""
+    within_s: float = 0.0
+    """Give up so many seconds later: the step is then recorded as skipped. 0: wait as long as the phase lasts."""
     bind: str = ""
     """Later steps may name the node where it happened as "$NAME"."""
 

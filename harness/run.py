@@ -559,13 +559,13 @@ class Conductor:
         return verdict
 
     async def _tear_down(self) -> None:
-        """What the warden would kill anyway, in order; the verdict is saved, so nothing in here may raise."""
+        """What the warden would kill anyway, in order. The verdict is saved: whatever goes wrong is only told."""
         if self.link_set is None:
             return
         with trio.move_on_after(TEARDOWN_S):
             try:
                 await self.link_set.stop()
-            except HarnessError as error:
+            except Exception as error:
                 self.observer.note(f"teardown: {first_line(error)}", {})
 
     def _report(self, verdict: schema.Verdict) -> None:

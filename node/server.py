@@ -142,7 +142,6 @@ class Server:
         }
         self.log.add(t0, now, [Event(boot_event.name, boot_event.term, fields)])
         self.log.flush()
-        seed = bytes.fromhex(config.seed) + self.boot.to_bytes(8, "big")
         self.raft = Raft(
             config.name,
             config.members,
@@ -150,7 +149,7 @@ class Server:
             found.hard_state,
             found.entries,
             first_boot,
-            seed,
+            config.core_seed(self.boot),
             now,
         )
         self.syncer = Syncer(

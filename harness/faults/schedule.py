@@ -5,6 +5,7 @@ Every action leaves its record in faults.jsonl: asked before anything is done, t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 from harness.faults.admin import Vote
 from harness.faults.base import Fault, Scene
 from harness.faults.clock import ClockOffset, ClockRate
-from harness.faults.evidence import Evidence
+from harness.faults.evidence import Evidence, skipped
 from harness.faults.frames import Frames
 from harness.faults.network import SlowLinks
 from harness.faults.partition import Partition
@@ -69,7 +70,9 @@ class Schedule:
 
     async def _carry_out(self, step: Step, begin: float) -> None:
         if step.on is not None:
-            await self._await_trigger(step.on, begin)
+            if not await self._await_trigger(step.on, begin):
+                self._skip(step, f"{step.on.event} did not come within {step.on.within_s:g} s")
+                return
         else:
             await trio.sleep_until(begin + (step.at_s or 0.0))
         if step.delay_s:
@@ -84,16 +87,20 @@ class Schedule:
             await trio.sleep(step.for_s)
             await self.heal(step.id)
 
-    async def _await_trigger(self, trigger: Trigger, begin: float) -> None:
+    async def _await_trigger(self, trigger: Trigger, begin: float) -> bool:
+        """False if the event did not come in time."""
         if trigger.after_step:
             event = self._installed.get(trigger.after_step)
             if event is not None:
                 await event.wait()
         mark = self.events.now()
         await trio.sleep_until(begin + trigger.after_s)
-        node = await self.events.wait(trigger, self._names, mark)
-        if trigger.bind:
-            self.scene.bound[trigger.bind] = [node]
+        with trio.move_on_after(trigger.within_s or math.inf):
+            node = await self.events.wait(trigger, self._names, mark)
+            if trigger.bind:
+                self.scene.bound[trigger.bind] = [node]
+            return True
+        return False
 
     def _names(self, role: str) -> list[str]:
         if not role:
@@ -108,14 +115,28 @@ class Schedule:
             return self.scene.bound.get(role[1:], [])
         return [role]
 
+    def _ask(self, step: Step) -> None:
+        now = monotonic_ns() - self._origin
+        self.log.write(
+            step=step.id,
+            action="asked",
+            kind=step.kind,
+            asked={"targets": step.targets, **step.args},
+            time_begin=now,
+            time_end=now,
+        )
+
+    def _skip(self, step: Step, because: str) -> None:
+        """A step that never began is told like any other that did nothing."""
+        if step.kind != "heal":
+            self._ask(step)
+            self._write(step, "installed", skipped(because))
+        self._note(f"{describe(step)}: skipped ({because})", {"step": step.id, "kind": step.kind})
+
     async def install(self, step: Step) -> Evidence:
         """Install `step` now and record what took effect."""
         fault = KINDS[step.kind](self.scene, step)
-        asked = {"targets": step.targets, **step.args}
-        now = monotonic_ns() - self._origin
-        self.log.write(
-            step=step.id, action="asked", kind=step.kind, asked=asked, time_begin=now, time_end=now
-        )
+        self._ask(step)
         self._active[step.id] = (step, fault)
         await self.scene.bind(step)
         evidence = await self._act(fault.install)

@@ -45,7 +45,11 @@ class NodeEvents:
         """The node where an event newer than `after` matched."""
         waiting = _Waiting(trigger, names, max(after, self._newest_ns))
         self._waiting.append(waiting)
-        await waiting.happened.wait()
+        try:
+            await waiting.happened.wait()
+        finally:
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
         return waiting.node
 
     async def follow(self, boots: Callable[[str], int]) -> None:

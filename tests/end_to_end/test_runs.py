@@ -101,7 +101,7 @@ def test_after_kill_9_of_the_harness_nothing_is_left_and_the_records_can_be_judg
     time.sleep(1.5)
     assert living(folder)
     process.kill()
-    process.wait()
+    process.communicate()
     time.sleep(2.0)
     assert living(folder) == []
     judged = subprocess.run(

@@ -118,7 +118,13 @@ async def test_a_teardown_or_report_that_fails_loses_no_verdict(
 ) -> None:
     import harness.report
 
-    monkeypatch.setattr(LinkSet, "stop", broken_later)
+    plain = LinkSet.stop
+
+    async def stop_and_break(self: LinkSet) -> None:
+        await plain(self)
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(LinkSet, "stop", stop_and_break)
     monkeypatch.setattr(harness.report, "write_report", broken)
     observer = Silent()
     result = await run(PLAN, 1, tmp_path, observer)

@@ -17,7 +17,7 @@ import trio
 
 from checkers.records import events
 from node import wire
-from node.api import Outcome, cut_to_synced, ping
+from node.api import NodeConfig, Outcome, cut_to_synced, ping
 from node.raft.messages import AppendEntries
 from tests.node.shell.group import Group
 
@@ -421,3 +421,15 @@ async def test_votes_stay_honest_while_entries_are_held_back(slow: bool) -> None
             voted = [e for e in group.events(name) if isinstance(e, events.VoteGranted)]
             hard = group.stored(name)[0]
             assert (hard.term, hard.voted_for) == (voted[-1].term, voted[-1].candidate)
+
+
+def test_members_given_one_seed_draw_differently() -> None:
+    """Two that did not stood for election in lockstep, term after term, and nobody won."""
+    with Group(3) as group:
+        configs = [
+            msgspec.json.decode((group.folder / name / "config.json").read_bytes(), type=NodeConfig)
+            for name in group.names
+        ]
+    assert len({config.seed for config in configs}) == 1
+    assert len({config.core_seed(1) for config in configs}) == 3
+    assert configs[0].core_seed(1) != configs[0].core_seed(2)
