@@ -234,15 +234,18 @@ def judge_history(
 
     def result(final: bool) -> LinearizabilityResult:
         open_ = decision.because()
-        status: Literal["holds", "violated", "unknown"] = "holds"
+        status: Literal["holds", "violated", "unknown", "not checked"] = "holds"
         if decision.violations():
             status = "violated"
         elif open_ or not final:
             status = "unknown"
+        elif not subject.events:
+            status = "not checked"
         findings = decision.findings(limits) if status == "violated" else []
         more = decision.violations() - len(findings)
         because = [f"and {more} more findings like these"] if more > 0 and findings else []
         because += [open_] if open_ else []
+        because += ["no operation was recorded"] if status == "not checked" else []
         return LinearizabilityResult(
             history_crc=crc,
             status=status,

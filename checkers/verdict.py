@@ -31,7 +31,7 @@ from checkers.records.schema import (
 
 MET: Final = "met"
 NOT_MET: Final = "not met"
-HEADLINE_TEXT_MAX: Final = 200
+HEADLINE_TEXT_MAX: Final = 120
 
 
 def decide(

@@ -24,14 +24,14 @@ from checkers.verdict import write_verdict
 from harness import store
 from harness.clients import Client
 from harness.cluster import Cluster
-from harness.errors import HarnessError, PlanError
+from harness.errors import HarnessError, LinkServerError, PlanError
 from harness.faults.base import Scene
 from harness.faults.clock import read_clock
 from harness.faults.evidence import LagMeter, probe_links
 from harness.faults.schedule import Schedule
 from harness.faults.triggers import NodeEvents
 from harness.layout import Layout
-from harness.links.server import LinkSet
+from harness.links.server import LinkSet, find_toxiproxy_server
 from harness.links.table import Cut
 from harness.observer import Observer, Progress
 from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas, expand
@@ -64,6 +64,7 @@ async def run(plan: Plan, seed: int, runs_dir: Path, observer: Observer) -> RunR
     expanded = expand(plan, seed)
     raft.options(plan)
     load_workload(plan)
+    need_links(plan)
     folder = store.make_run_folder(runs_dir, plan.workload.name, seed)
     conductor = Conductor(expanded, folder, observer)
     return await conductor.run()
@@ -576,6 +577,15 @@ class Conductor:
             write_report(self.folder)
         except Exception as error:
             self.observer.note(f"the report could not be written: {first_line(error)}", {})
+
+
+def need_links(plan: Plan) -> None:
+    """PlanError if the kind of links that the plan names cannot be had here. It never falls back by itself."""
+    if plan.links == "toxiproxy":
+        try:
+            find_toxiproxy_server()
+        except LinkServerError as error:
+            raise PlanError(f'plan field links: {error}, or give links = "embedded"') from error
 
 
 def load_workload(plan: Plan) -> registry.Workload:

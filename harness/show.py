@@ -22,7 +22,7 @@ from harness.report.lanes import (
 from harness.report.load import LoadedRun, Operation
 
 COLUMNS: Final = 80
-FINDINGS_SHOWN: Final = 5
+FINDINGS_SHOWN: Final = 3
 EVIDENCE_SHOWN: Final = 8
 
 _CODES: Final[dict[str, str]] = {

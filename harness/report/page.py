@@ -223,7 +223,13 @@ def _findings(findings: list[Finding]) -> str:
         )
     if len(findings) > FINDINGS_SHOWN:
         cards.append(f"<p>And {len(findings) - FINDINGS_SHOWN} more in verdict.json.</p>")
-    return _section(f"Findings ({len(findings)})", "".join(cards))
+    first, others = cards[0], cards[1:]
+    if others:
+        # Folded, so that the timeline, which opens at the first one, stands right below it.
+        count = len(findings) - 1
+        more = f"{count} more finding{'s' if count > 1 else ''}"
+        first += f"<details><summary>{more}</summary>{''.join(others)}</details>"
+    return _section(f"Findings ({len(findings)})", first)
 
 
 def _proof(evidence: list[Evidence]) -> str:

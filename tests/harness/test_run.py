@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from harness.cluster import Cluster
+from harness.errors import PlanError
 from harness.faults.schedule import Schedule
 from harness.links.server import LinkSet
 from harness.plan import FaultsPlan, Plan
@@ -158,3 +159,12 @@ async def test_the_phases_come_in_their_order_and_are_recorded(
         "collect",
         "end",
     ]
+
+
+async def test_links_that_cannot_be_had_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_TOXIPROXY_SERVER", "/nowhere/toxiproxy-server")
+    with pytest.raises(PlanError, match="make setup"):
+        await run(PLAN, 1, tmp_path / "runs", Silent())
+    assert not (tmp_path / "runs").exists()
