@@ -1,13 +1,13 @@
 """The clients' loop: each client asks for its next operation, sends it, and records what became of it.
 
 Half of the clients are pinned and keep asking their node while it is cut or paused; the others follow the leader's hints.
-After an unknown outcome the process ends and the client goes on under process + stride, with a new session on a new
-connection. Nothing is retried unless the plan says so.
+A session belongs to a process and goes with it from node to node: were its numbers to begin anew, a member would take a new
+write for an old one. After an unknown outcome the process ends and the client goes on under process + stride, with a new
+session on a new connection. Nothing is retried unless the plan says so; then one operation is one interval, whatever it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -15,13 +15,25 @@ import trio
 from harness.plan import ClientStream
 from harness.recorder import Recorder, monotonic_ns
 from harness.seeds import Stream, stream
-from harness.systems.raft import RaftSystem
+from harness.systems.raft import Outcome, RaftSystem
 from workloads.generator import DONE, PENDING, Completion, Context, Generator, Op
 
 IDLE_S = 0.005
 AVOID_S = 1.0
 """So long a client that follows hints stays away from a node that did not answer: followers of a cut-off leader go on naming
 it until their promise ends."""
+ATTEMPTS = 4
+"""With retry = "session" an attempt that nobody answers is given up after this part of the operation's time."""
+RETRY_PAUSE_S = 0.01
+
+
+class _Asked:
+    """One operation under way: its newest outcome (None: none came), and the first reason for doubt over all attempts."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.newest: Outcome | None = None
+        self.doubtful = ""
 
 
 class Client:
@@ -40,7 +52,6 @@ class Client:
         rate: float,
         op_timeout_ms: int,
         retry: str = "none",
-        leader: Callable[[], str] = lambda: "",
     ) -> None:
         self.plan = plan
         self.generator = generator
@@ -60,7 +71,6 @@ class Client:
         self._pace: Stream = stream(seed, f"pace/{plan.client}")
         nodes = list(addresses)
         self.node = plan.pinned or nodes[plan.client % len(nodes)]
-        self._leader = leader
         self._connection: Any = None
         self._avoided: dict[str, float] = {}
 
@@ -88,55 +98,73 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; a further operation opens a new one."""
-        self._drop()
-
-    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
 
     async def perform(self, op: Op, final: bool = False) -> str:
         """Carry out one operation; returns its outcome's type."""
-        connection = self._connection
-        node = self.node
-        if connection is None:
+        if self._connection is None:
             session = f"{self.run_id}/{self.process}"
-            connection = self._connection = self.system.client(self.addresses[node], session)
+            self._connection = self.system.client(self.addresses[self.node], session)
         number = self.recorder.invoke(
-            self.process, op.f, op.key, op.value, node, op.mode, final=final
+            self.process, op.f, op.key, op.value, self.node, op.mode, final=final
         )
-        outcome = None
+        asked = _Asked(trio.current_time() + self.op_timeout_ms / 1000)
         try:
-            with trio.move_on_after(self.op_timeout_ms / 1000):
-                outcome = await connection.call(op.f, op.key, op.value, op.mode, self.op_timeout_ms)
+            with trio.move_on_at(asked.deadline):
+                await self._ask(op, asked)
         finally:
+            # Also when cancelled with a request perhaps on its way: then nobody knows.
+            if asked.newest is None and self._connection.sent:
+                asked.doubtful = asked.doubtful or "timeout"
+            kind = self._record(number, op, asked, final)
+        if asked.newest is None:
+            self._avoided[self.node] = trio.current_time() + AVOID_S
+        if kind != "ok":
+            self._elsewhere(asked.newest.leader if asked.newest is not None else "")
+        return kind
+
+    async def _ask(self, op: Op, asked: _Asked) -> None:
+        """Once; with retry = "session" again, under the same number, until somebody says ok. The deadline is the caller's."""
+        connection = self._connection
+        call = connection.call
+        while True:
+            left_ms = max(1, round(1000 * (asked.deadline - trio.current_time())))
+            asked.newest = None
+            if self.retry == "none":
+                asked.newest = await call(op.f, op.key, op.value, op.mode, left_ms)
+            else:
+                with trio.move_on_after(self.op_timeout_ms / 1000 / ATTEMPTS):
+                    asked.newest = await call(op.f, op.key, op.value, op.mode, left_ms)
+            outcome = asked.newest
+            if outcome is None and connection.sent:
+                asked.doubtful = asked.doubtful or "timeout"
+            elif outcome is not None and outcome.kind == "info":
+                asked.doubtful = asked.doubtful or outcome.error or "unknown"
+            if self.retry == "none" or (outcome is not None and outcome.kind == "ok"):
+                return
             if outcome is None:
-                # Out of time, or cancelled with the request perhaps on its way: nobody knows.
-                sent = connection.sent
-                kind = "info" if sent else "fail"
-                error = "timeout" if sent else "timeout before anything was sent"
-                self._finish(number, kind, op, op.value, node, None, None, error, final)
-                self._avoided[node] = trio.current_time() + AVOID_S
-                self._drop()
-        if outcome is None:
-            self._elsewhere("")
-            return kind
-        self._finish(
-            number,
-            outcome.kind,
-            op,
-            outcome.value if outcome.kind == "ok" else op.value,
-            node,
-            outcome.term,
-            outcome.log_index,
-            outcome.error,
-            final,
-        )
-        if outcome.kind != "ok":
-            if outcome.kind == "info" or not connection.connected:
-                self._drop()
-            self._elsewhere(outcome.leader or "")
-        return str(outcome.kind)
+                self._avoided[self.node] = trio.current_time() + AVOID_S
+            self._elsewhere(outcome.leader if outcome is not None else "")
+            await trio.sleep(RETRY_PAUSE_S)
+            call = connection.retry
+
+    def _record(self, number: int, op: Op, asked: _Asked, final: bool) -> str:
+        """ok if an attempt said so; info if any attempt is in doubt; else the definite failure. info ends the process."""
+        outcome = asked.newest
+        if outcome is not None and outcome.kind == "ok":
+            self._finish(
+                number, "ok", op, outcome.value, outcome.term, outcome.log_index, None, final
+            )
+            return "ok"
+        kind = "info" if asked.doubtful else "fail"
+        error = asked.doubtful
+        if not error:
+            error = "timeout before anything was sent" if outcome is None else outcome.error or ""
+        self._finish(number, kind, op, op.value, None, None, error, final)
+        if kind == "info" or outcome is None:
+            self.close()
+        return kind
 
     def _finish(
         self,
@@ -144,7 +172,6 @@ class Client:
         kind: Any,
         op: Op,
         value: Any,
-        node: str,
         term: int | None,
         log_index: int | None,
         error: str | None,
@@ -157,7 +184,7 @@ class Client:
             op.f,
             op.key,
             value,
-            node,
+            self.node,
             op.mode,
             term,
             log_index,
@@ -177,6 +204,8 @@ class Client:
         )
         if kind == "info":
             self.process += self.stride
+            self.close()
+            self._connection = None
 
     def _elsewhere(self, hint: str) -> None:
         """A client that is not pinned goes where the leader is said to be, else round robin."""
@@ -190,4 +219,5 @@ class Client:
         target = hint if hint in answering else (answering or ring or nodes)[0]
         if target != self.node:
             self.node = target
-            self._drop()
+            if self._connection is not None:
+                self._connection.move(self.addresses[target])

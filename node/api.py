@@ -183,6 +183,12 @@ class Client:
                 if isinstance(answer, wire.Done | wire.Refused) and answer.id == self._id:
                     return answer
 
+    def move(self, address: Address) -> None:
+        """Go on at another member in the same session, whose numbers go on too."""
+        if address != self._address:
+            self.close()
+            self._address = address
+
     def close(self) -> None:
         """Close the connection; the next call opens a new one (in the same session)."""
         if self._sock is not None:

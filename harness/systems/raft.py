@@ -17,7 +17,9 @@ from harness.plan import Plan
 from harness.seeds import derive
 from node import api
 
-__all__ = ["RaftSystem", "bugs", "framer", "options", "ping", "ping_forever"]
+__all__ = ["Outcome", "RaftSystem", "bugs", "framer", "options", "ping", "ping_forever"]
+
+Outcome = api.Outcome
 
 framer = "node.api:peek_kind"
 """What the embedded links use to tell the kinds of frames apart."""
