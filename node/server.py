@@ -102,6 +102,8 @@ class Server:
         self._connections: dict[int, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._dirty: set[Connection] = set()
+        self._submits: list[tuple[int, bytes]] = []
+        """Commands that arrived in this turn: proposed together at its end, so that one append carries them."""
         self._observe_due = 0
         self._turns = 0
 
@@ -250,6 +252,11 @@ class Server:
     def _turn(self) -> None:
         """Timers, then everything that may leave, then the sync, then what rested on it."""
         self._turns += 1
+        if self._submits:
+            submits, self._submits = self._submits, []
+            last = len(submits) - 1
+            for position, (token, command) in enumerate(submits):
+                self.step(Propose(token, command, zlib.crc32(command), position < last))
         true = self.clock.true()
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
@@ -472,7 +479,7 @@ class Server:
         if isinstance(request, wire.Get):
             self.step(Read(token, request.mode))
         else:
-            self.step(Propose(token, request.command, zlib.crc32(request.command)))
+            self._submits.append((token, request.command))
 
     # ---- admin ----------------------------------------------------------------------------------------------------
 

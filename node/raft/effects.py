@@ -62,11 +62,15 @@ class Disconnected(msgspec.Struct, frozen=True):
 
 
 class Propose(msgspec.Struct, frozen=True, gc=False):
-    """A client command; `token` comes back in Applied or Failed. `crc` is crc32(data)."""
+    """A client command; `token` comes back in Applied or Failed. `crc` is crc32(data).
+
+    `more`: another one follows at once, so that one append to each member can carry both.
+    """
 
     token: int
     data: bytes
     crc: int
+    more: bool = False
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):

@@ -323,12 +323,13 @@ class Raft:
 
     # ---- client commands -------------------------------------------------------------------------
 
-    def _append(self, kind: int, data: bytes, crc: int) -> int:
+    def _append(self, kind: int, data: bytes, crc: int, more: bool = False) -> int:
         index = self.log.last_index + 1
         entry = Entry(index, self.term, kind, data, crc)
         self.log.entries.append(entry)
         self.fresh.append(entry)
-        replication.fill_all(self)
+        if not more:
+            replication.fill_all(self)
         if self.bugs.active:
             replication.advance_commit(self)
         return index
@@ -339,7 +340,7 @@ class Raft:
             return
         self.counters["proposals"] += 1
         self.pending[self.log.last_index + 1] = propose.token
-        self._append(DATA, propose.data, propose.crc)
+        self._append(DATA, propose.data, propose.crc, propose.more)
 
     def fail(self, token: int, code: str, definite: bool) -> None:
         self.out.failed.append(Failed(token, code, definite, self.leader_id))

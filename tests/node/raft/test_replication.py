@@ -533,3 +533,18 @@ def test_the_hint_is_the_end_of_the_previous_term(raw: list[int], index: int) ->
         while expected and log.term_at(expected) == log.term_at(index):
             expected -= 1
         assert log.last_possible_match(index) == expected
+
+
+def test_commands_that_come_together_leave_in_one_append() -> None:
+    """3.9: batches; `more` holds the append back until the last of them."""
+    bed = Bed(3, Options(elections=False))
+    bed.elect("n1")
+    bed.run(50)
+    core = bed.core("n1")
+    steps = [core.step(Propose(100 + i, b"", 0, more=i < 3), bed.now) for i in range(4)]
+    appends = [
+        [m for _, m in out.messages if isinstance(m, AppendEntries) and m.entries] for out in steps
+    ]
+    assert [len(sent) for sent in appends] == [0, 0, 0, 2]
+    assert {len(m.entries) for m in appends[3]} == {4}
+    assert [len(persist.entries) for out in steps for persist in out.persist] == [1, 1, 1, 1]
