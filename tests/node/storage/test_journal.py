@@ -181,9 +181,10 @@ def test_slow_syncs_move_to_a_thread_and_quick_ones_come_back() -> None:
     """performance.md: an inline sync must not silence heartbeats while the disk is slow."""
     disk = MemoryDisk()
     journal = Journal(disk, "g", "n1")
-    syncer = Syncer(journal, time.monotonic_ns, 80_000_000)
+    # Long against what a busy host takes from a thread: quick is below a quarter of it.
+    syncer = Syncer(journal, time.monotonic_ns, 800_000_000)
     first, second, *rest = batches(journal, 1, 2 + QUICK_SYNCS_TO_RETURN)
-    disk.takes_s = 0.1
+    disk.takes_s = 0.9
     syncer.here(first)
     assert is_slow(syncer)
     before = threading.active_count()
@@ -192,7 +193,7 @@ def test_slow_syncs_move_to_a_thread_and_quick_ones_come_back() -> None:
     assert threading.active_count() == before + 1
     assert wait_for(syncer) is second
     assert (syncer.in_flight, syncer.in_thread) == (False, 1)
-    assert 90_000_000 < syncer.last_ns < 5_000_000_000
+    assert syncer.last_ns > 800_000_000
     disk.takes_s = 0.0
     for batch in rest:
         assert is_slow(syncer)
