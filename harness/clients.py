@@ -8,6 +8,7 @@ session on a new connection. Nothing is retried unless the plan says so; then on
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import trio
@@ -22,6 +23,8 @@ IDLE_S = 0.005
 AVOID_S = 1.0
 """So long a client that follows hints stays away from a node that did not answer: followers of a cut-off leader go on naming
 it until their promise ends."""
+YIELD_EVERY = 16
+"""Operations after which the others get their turn, also if the system answers without a wait: deadlines pass only then."""
 ATTEMPTS = 4
 """With retry = "session" an attempt that nobody answers is given up after this part of the operation's time."""
 RETRY_PAUSE_S = 0.01
@@ -66,6 +69,8 @@ class Client:
         self.retry = retry
         self.stop = False
         self.ended = trio.Event()
+        self.newest = ""
+        """What became of the newest operation: ok, fail, info."""
         self.write_ns = 0
         """When the newest write was acknowledged, ns of CLOCK_MONOTONIC."""
         self._pace: Stream = stream(seed, f"pace/{plan.client}")
@@ -77,24 +82,40 @@ class Client:
     async def run(self) -> None:
         """Operations come at the plan's rate; one that is late is followed at once, but none are made up for."""
         try:
-            due = trio.current_time()
+            while await self._until_unanswered():
+                pass
+        finally:
+            self.close()
+            self.ended.set()
+
+    async def _until_unanswered(self) -> bool:
+        """Operations under one cancel scope, whose deadline moves on with each; True when one of them ran out of time.
+
+        A scope for each would cost as much as all the rest of the loop.
+        """
+        due = trio.current_time()
+        turns = 0
+        with trio.CancelScope() as scope:
             while not self.stop:
                 if self.rate > 0:
+                    scope.deadline = math.inf
                     due = max(due + self._pace.uniform(0.5, 1.5) / self.rate, trio.current_time())
                     await trio.sleep_until(due)
                 op = self.generator.next(Context(process=self.process, client=self.plan.client))
                 if op is DONE:
-                    return
+                    return False
                 if op is PENDING:
+                    scope.deadline = math.inf
                     await trio.sleep(IDLE_S)
                     continue
                 assert isinstance(op, Op)
-                await self.perform(op)
-                if self.rate <= 0:
-                    await trio.lowlevel.checkpoint_if_cancelled()
-        finally:
-            self.close()
-            self.ended.set()
+                await self._perform(op, False, scope)
+                if scope.cancel_called:
+                    return True  # answered at the last moment: what comes next needs a scope of its own
+                turns += 1
+                if turns % YIELD_EVERY == 0:
+                    await trio.lowlevel.checkpoint()
+        return not self.stop
 
     def close(self) -> None:
         """Close the connection; a further operation opens a new one."""
@@ -103,6 +124,12 @@ class Client:
 
     async def perform(self, op: Op, final: bool = False) -> str:
         """Carry out one operation; returns its outcome's type."""
+        with trio.CancelScope() as scope:
+            await self._perform(op, final, scope)
+        return self.newest
+
+    async def _perform(self, op: Op, final: bool, scope: trio.CancelScope) -> None:
+        """Under `scope`, whose deadline is the operation's from here on; `newest` is its outcome's type then."""
         if self._connection is None:
             session = f"{self.run_id}/{self.process}"
             self._connection = self.system.client(self.addresses[self.node], session)
@@ -110,19 +137,19 @@ class Client:
             self.process, op.f, op.key, op.value, self.node, op.mode, final=final
         )
         asked = _Asked(trio.current_time() + self.op_timeout_ms / 1000)
+        scope.deadline = asked.deadline
         try:
-            with trio.move_on_at(asked.deadline):
-                await self._ask(op, asked)
+            await self._ask(op, asked)
         finally:
             # Also when cancelled with a request perhaps on its way: then nobody knows.
-            if asked.newest is None and self._connection.sent:
+            outcome = asked.newest
+            if outcome is None and self._connection.sent:
                 asked.doubtful = asked.doubtful or "timeout"
-            kind = self._record(number, op, asked, final)
-        if asked.newest is None:
-            self._avoided[self.node] = trio.current_time() + AVOID_S
-        if kind != "ok":
-            self._elsewhere(asked.newest.leader if asked.newest is not None else "")
-        return kind
+            kind = self.newest = self._record(number, op, asked, final)
+            if outcome is None:
+                self._avoided[self.node] = trio.current_time() + AVOID_S
+            if kind != "ok":
+                self._elsewhere(outcome.leader if outcome is not None else "")
 
     async def _ask(self, op: Op, asked: _Asked) -> None:
         """Once; with retry = "session" again, under the same number, until somebody says ok. The deadline is the caller's."""

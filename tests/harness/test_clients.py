@@ -185,3 +185,14 @@ async def test_cancelled_in_an_operation_it_is_recorded_as_unknown(tmp_path: Pat
     with trio.move_on_after(0.02):
         await client.perform(WRITE)
     assert recorded(tmp_path) == [("info", 0, "timeout")]
+
+
+async def test_a_system_that_answers_at_once_does_not_keep_deadlines_from_passing(
+    tmp_path: Path,
+) -> None:
+    """A client without a pace once filled the disk while everything else waited for its turn."""
+    client, system = build(tmp_path, [])
+    with trio.move_on_after(0.05) as scope:
+        await client.run()
+    assert scope.cancelled_caught
+    assert system.asked
