@@ -161,7 +161,8 @@ class Schedule:
             evidence = await self._act(fault.heal)
         finally:
             self._healing.discard(name)
-            self._active.pop(name, None)
+        # Only now: a heal that was cancelled half-way must be done again (by heal_all).
+        self._active.pop(name, None)
         record = self._write(step, "healed", evidence)
         self._note(
             f"healed {describe(step)}" + (f" ({record.because})" if record.because else ""),

@@ -277,6 +277,8 @@ class LinkSet:
 
     async def _settle(self, begin_ns: int, changed: frozenset[str]) -> ApplyReport:
         names = {self.table.links[name].server for name in changed}
+        # A call that was cancelled may have left a server behind the table: it catches up here.
+        names |= {name for name, server in self.servers.items() if self._behind(server)}
         because = await self._each((self.servers[name] for name in sorted(names)), self._reconcile)
         return ApplyReport(
             time_begin_ns=begin_ns,
@@ -363,11 +365,7 @@ class LinkSet:
     async def _reconcile(self, server: LinkServer) -> str | None:
         """Bring one server to the desired state; why that is indeterminate, if it is."""
         async with server.lock:
-            behind = [
-                link
-                for link in self._links_of(server)
-                if server.installed.get(link.name) != self.table.desired(link.name)
-            ]
+            behind = self._behind(server)
             if self.kind == "embedded":
                 states = {link.name: self.table.desired(link.name) for link in behind}
                 return await self._try(server, [call_apply(states)], states)
@@ -429,6 +427,14 @@ class LinkSet:
         for rule in self._rules.values():
             calls.append(Call("POST", "/driftline/rules", msgspec.json.encode(rule)))
         return [*calls, call_apply(states, enable=True)]
+
+    def _behind(self, server: LinkServer) -> list[Link]:
+        """Links that are not known to be in their desired state."""
+        return [
+            link
+            for link in self._links_of(server)
+            if server.installed.get(link.name) != self.table.desired(link.name)
+        ]
 
     def _links_of(self, server: LinkServer) -> list[Link]:
         return [link for link in self.table.links.values() if link.server == server.name]

@@ -14,14 +14,16 @@ import pytest
 import trio
 
 from benchmarks.bed import Bed, open_bed
+from checkers.records.schema import FaultsHeader
 from harness.cluster import Cluster
 from harness.faults.base import Scene
-from harness.faults.evidence import LagMeter
-from harness.faults.schedule import KINDS
+from harness.faults.evidence import LagMeter, probe_links
+from harness.faults.schedule import KINDS, Schedule
+from harness.faults.triggers import NodeEvents
 from harness.links.server import ApplyReport, LinkSet
 from harness.plan import Plan, Step, expand
 from harness.processes import Process
-from harness.recorder import monotonic_ns
+from harness.recorder import FaultLog, monotonic_ns
 from harness.systems.raft import RaftSystem
 
 Sabotage = Callable[[pytest.MonkeyPatch, Cluster], None]
@@ -147,6 +149,30 @@ async def test_a_fault_without_effect_is_never_recorded_as_installed(tmp_path: P
                 member.paused.clear()
                 if member.process is not None:
                     await member.process.signal(18)
+
+
+@pytest.mark.parametrize("kind", ["toxiproxy", "embedded"])
+async def test_a_heal_that_was_cancelled_half_way_is_done_again(kind: str, tmp_path: Path) -> None:
+    """The end of a phase cancels heals under way; what they left undone must not stay for ever."""
+    async with scene(tmp_path, kind) as (bed, stage):
+        header = FaultsHeader(run="r", boot_id="-", origin_ns=0)
+        schedule = Schedule(
+            stage,
+            FaultLog(tmp_path / "faults.jsonl", header),
+            0,
+            NodeEvents(tmp_path, bed.cluster.names),
+            lambda text, fields: None,
+        )
+        step = Step(
+            id="a", kind="partition", at_s=0.0, args={"links": [["n1", "all"], ["all", "n1"]]}
+        )
+        for turn in range(5):
+            assert (await schedule.install(step)).outcome == "installed"
+            with trio.move_on_after(0.002 * turn):
+                await schedule.heal("a")
+            assert await schedule.heal_all()
+            passing, silent = await probe_links(stage.addresses, 1.0)
+            assert not silent, (turn, passing)
 
 
 async def test_a_fault_without_a_target_is_skipped(tmp_path: Path) -> None:
