@@ -55,6 +55,7 @@ lint: setup ## format, style, types, and who imports whom
 pytest: setup ## the tests alone (PYTEST_ARGS)
 	@! [ -e checkers/porcupine-py/tests/__init__.py ] || { echo 'checkers/porcupine-py/tests/__init__.py: remove it. With it both test folders are packages named tests, and pytest would run the tests of one in place of the other'"'"'s.' >&2; exit 1; }
 	$(call step,$(BIN)/pytest $(TESTS) $(PYTEST_ARGS))
+	$(call step,PORCUPINE_CORE=python $(BIN)/pytest checkers/porcupine-py/tests $(PYTEST_ARGS))
 
 .PHONY: fuzz
 fuzz: setup ## the long property tests, marked fuzz (PYTEST_ARGS)

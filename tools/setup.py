@@ -171,7 +171,8 @@ def install_locked(lock: Path) -> None:
 
 
 def install_ours() -> None:
-    with step("driftline and porcupine-py, editable"):
+    core = "with its compiled core" if shutil.which("cargo") else "in pure Python: no cargo here"
+    with step(f"driftline and porcupine-py ({core}), editable"):
         must(
             [*PIP_INSTALL, "--no-deps", "--no-build-isolation", "-e", PORCUPINE, "-e", ROOT],
             "editable installs of checkers/porcupine-py and of this folder",
@@ -235,7 +236,7 @@ def build_toxiproxy() -> None:
 def fingerprint() -> str:
     """The hash of everything that .venv depends on, where the checkout stands included."""
     patterns = ("requirements*.lock", "pyproject.toml", "tools/setup.py", ".venv/pyvenv.cfg")
-    native = ("pyproject.toml", "setup.py", "Cargo.*", "**/*.rs")
+    native = ("pyproject.toml", "setup.py", "rust/Cargo.toml", "rust/src/**/*.rs")
     files = [path for pattern in patterns for path in ROOT.glob(pattern)]
     files += [path for pattern in native for path in PORCUPINE.glob(pattern)]
     digest = hashlib.sha256(str(ROOT).encode())

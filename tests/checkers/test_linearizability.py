@@ -31,7 +31,6 @@ from workloads.register import model
 MEMORY = 1 << 30
 
 HOLDS = {
-    "nothing at all": "",
     "never written": "0: read k nil [0 10]",
     "one after the other": """
         0: write k 1 [0 10]
@@ -440,7 +439,16 @@ def test_run_in_child_refuses_what_cannot_be_used(tmp_path: Path) -> None:
         run_in_child(tmp_path / "nothing", out, 20.0, MEMORY)
 
 
-def test_out_of_time_is_unknown_and_says_how_far_it_came(tmp_path: Path) -> None:
+def test_nothing_at_all_is_not_checked(tmp_path: Path) -> None:
+    """Never valid by silence."""
+    result = judged(written.write(tmp_path / "history.jsonl", ""))
+    assert (result.status, result.because) == ("not checked", "no operation was recorded")
+
+
+def test_out_of_time_is_unknown_and_says_how_far_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORCUPINE_CORE", "python")  # the compiled core is done at once
     text = hard(keys=2) + "\n" + "0: write easy 1 [0 10]"
     path = written.write(tmp_path / "history.jsonl", text)
     begin = time.monotonic()
@@ -469,6 +477,7 @@ def test_out_of_memory_for_the_search_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linearizability, "search_bytes", lambda limit: 200_000)
+    monkeypatch.setattr("porcupine.native.compiled", None)
     text = hard() + "\n0: write easy 1 [0 10]"
     path = written.write(tmp_path / "history.jsonl", text)
     deadline = time.monotonic() + 20.0
@@ -522,7 +531,10 @@ def test_a_checker_that_dies_is_unknown(
     assert load(out) == result
 
 
-def test_a_child_killed_in_the_search_leaves_how_far_it_came(tmp_path: Path) -> None:
+def test_a_child_killed_in_the_search_leaves_how_far_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORCUPINE_CORE", "python")
     text = hard() + "\n" + "0: write easy 1 [0 10]"
     path = written.write(tmp_path / "history.jsonl", text)
     out = tmp_path / "out.json"

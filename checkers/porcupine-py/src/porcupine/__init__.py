@@ -14,8 +14,10 @@ from porcupine.checker import (
     check_operations_timeout,
     check_operations_verbose,
 )
+from porcupine.columns import RegisterColumns, check_columns
+from porcupine.engine import core
 from porcupine.errors import FormatError, HistoryError, ModelError, PorcupineError
-from porcupine.history import UNKNOWN, Event, EventKind, Operation, operations_of
+from porcupine.history import EMPTY, UNKNOWN, Event, EventKind, Operation, operations_of
 from porcupine.linearization import Annotation, LinearizationInfo
 from porcupine.model import Model, NondeterministicModel, StepContext
 from porcupine.result import GateResult, PartResult, Progress, Result, Witness
@@ -24,11 +26,9 @@ from porcupine.zones import Saw
 DISTRIBUTION: Final = "porcupine-py (driftline)"
 """Proves which porcupine was imported: the name is free on the package index."""
 
-core: Final = "python"
-"""The engine in use."""
-
 __all__ = [
     "DISTRIBUTION",
+    "EMPTY",
     "UNKNOWN",
     "Annotation",
     "CheckResult",
@@ -45,11 +45,13 @@ __all__ = [
     "PartResult",
     "PorcupineError",
     "Progress",
+    "RegisterColumns",
     "Result",
     "Saw",
     "StepContext",
     "Witness",
     "check",
+    "check_columns",
     "check_events",
     "check_events_timeout",
     "check_events_verbose",

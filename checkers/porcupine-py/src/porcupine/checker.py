@@ -19,6 +19,7 @@ from porcupine.errors import HistoryError, ModelError
 from porcupine.history import Event, EventKind, Operation, operations_of, validate
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
+from porcupine.native import NativeSearch, open_search
 from porcupine.result import Cause, PartResult, Progress, Result, Verdict, Witness
 from porcupine.wgl import ENGINE, Search
 
@@ -47,8 +48,8 @@ class _Part:
     verdict: Verdict | None = None
     engine: str = ENGINE
     cause: Cause | None = None
-    witness: Witness | None = None
-    search: Search | None = None
+    witness: Witness | Callable[[], Witness] | None = None
+    search: Search | NativeSearch | None = None
     orders: Callable[[], list[list[int]]] | None = None
     seconds: float = 0.0
 
@@ -226,9 +227,8 @@ def _check(
     most = max((0 if p.search is None else p.search.most for p in parts), default=0)
     most = max([most, *(len(p.operations) for p in parts if p.verdict == "ok")])
     progress = Progress(sum(part.verdict in ("ok", "illegal") for part in parts), len(parts), most)
-    witness = next((part.witness for part in results if part.witness is not None), None)
     seconds = monotonic() - started
-    return Result(verdict, cause, progress, results, witness, limits.steps, seconds), parts
+    return Result(verdict, cause, progress, results, limits.steps, seconds), parts
 
 
 def _ask_gates(parts: list[_Part], model: Model, limits: _Limits, prefer: Prefer) -> bool:
@@ -266,7 +266,7 @@ def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
         for part in undecided:
             started = monotonic()
             if part.search is None:
-                part.search = Search(
+                part.search = open_search(
                     model,
                     part.operations,
                     deadline=limits.deadline,
@@ -295,9 +295,9 @@ def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
             part.verdict, part.cause = verdict, search.cause
             part.orders = search.partial_orders
             if verdict == "ok":
-                part.orders = partial(lambda found: [found.order()], search)
+                part.orders = partial(_order_alone, search)
             elif verdict == "illegal":
-                part.witness = _search_witness(part, model)
+                part.witness = partial(_search_witness, part, model)
                 if not limits.to_the_end:
                     return
             if verdict == "unknown" and search.cause != "memory":
@@ -310,6 +310,10 @@ def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
         budget *= 2
 
 
+def _order_alone(search: Search | NativeSearch) -> list[list[int]]:
+    return [search.order()]
+
+
 def _give_up(parts: list[_Part], cause: Cause | None) -> None:
     for part in parts:
         if part.verdict is None:
@@ -319,7 +323,7 @@ def _give_up(parts: list[_Part], cause: Cause | None) -> None:
 
 
 def _orders_by_search(model: Model, operations: list[Operation]) -> list[list[int]]:
-    search = Search(model, operations, partials=True)
+    search = open_search(model, operations, partials=True)
     search.run(ORDERS_AFTER_GATE_STEPS)
     return search.partial_orders()
 
@@ -335,10 +339,11 @@ def _result_of(part: _Part) -> PartResult:
         assert orders is not None
         return [[indices[place] for place in order] for order in orders()]
 
-    witness = part.witness
-    if witness is not None:
+    def placed() -> Witness:
+        assert part.witness is not None
+        witness = part.witness() if callable(part.witness) else part.witness
         text = witness.text if part.key is None else f"in part {part.key!r}: {witness.text}"
-        witness = replace(
+        return replace(
             witness,
             text=text,
             part=part.key,
@@ -347,6 +352,7 @@ def _result_of(part: _Part) -> PartResult:
             stuck_at=None if witness.stuck_at is None else indices[witness.stuck_at],
             partials=tuple(tuple(indices[place] for place in order) for order in witness.partials),
         )
+
     return PartResult(
         part.key,
         part.verdict or "unknown",
@@ -355,7 +361,7 @@ def _result_of(part: _Part) -> PartResult:
         0 if part.search is None else part.search.steps,
         part.seconds,
         part.cause,
-        witness,
+        None if part.witness is None else placed,
         None if orders is None else mapped,
     )
 
@@ -374,13 +380,16 @@ def _search_witness(part: _Part, model: Model) -> Witness:
         return f"client {operation.client_id}: {text} in [{operation.call}, {back}]"
 
     lines = [
-        "No order explains the history up to this return, though one explains all before it:",
+        "No order explains the history up to this return, though one explains all before it:"
+        if search.exact
+        else "No order explains the history up to this return:",
         f"  {line(stuck)}",
     ]
     partials: list[tuple[int, ...]] = []
     shown: dict[int, None] = {stuck: None}
     described: set[int] = set()
-    for final in search.finals:
+    finals: Any = search.finals  # of the engine's own type
+    for final in finals:
         order = search.unwound(final)
         partials.append(tuple(order))
         if final.state in described:

@@ -1,4 +1,6 @@
-"""Porcupine's own test data: Jepsen's logs of etcd (2014-15) and histories of a store of strings.
+"""Files of histories: Porcupine's own test data, and lines of JSON.
+
+Porcupine's data are Jepsen's logs of etcd (2014-15) and histories of a store of strings.
 
 An etcd log is one compare-and-set register, nil at first. Its `:info` lines are operations that timed out; a
 read that failed saw nothing and is outcome "fail". What a failed compare-and-set means is a choice: Porcupine
@@ -8,11 +10,13 @@ histories are linearizable under one reading alone.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final, Literal
 
 from porcupine.errors import FormatError
-from porcupine.history import UNKNOWN, Operation, Outcome
+from porcupine.history import EMPTY, OUTCOMES, UNKNOWN, Operation, Outcome
+from porcupine.zones import Saw
 
 _ETCD: Final = re.compile(
     r"INFO\s+jepsen\.util - (\d+)\s+:(invoke|ok|fail|info)\s+:(read|write|cas)\s+(.*?)\s*$"
@@ -109,3 +113,46 @@ def read_kv_log(text: str) -> list[Operation]:
         finished.outcome = "ok"
         finished.output = value if name == "get" else None
     return operations
+
+
+def read_json_lines(text: str) -> list[Operation]:
+    """Operations from lines of JSON, in their order: {"client": 0, "input": ["read"], "call": 3, "return": 5, "output": 7}
+
+    "outcome" is "ok" unless it says otherwise, and then "fail" or "info"; "output" and "client" may be left
+    out, and "return" of an "info". Lists become tuples, for models want hashable values; {"saw": v} stands for
+    Saw(v), {"empty": true} for EMPTY and {"unknown": true} for UNKNOWN. Raises FormatError for other lines.
+    """
+    found: list[Operation] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            outcome = row.get("outcome", "ok")
+            if outcome not in OUTCOMES:
+                raise ValueError(f"the outcome is {outcome!r}")
+            back = row.get("return")
+            if type(row["call"]) is not int or type(back) not in (int, type(None)):
+                raise ValueError("times must be whole numbers")
+            output = UNKNOWN if outcome == "info" else _from_json(row.get("output"))
+            client, given = _from_json(row.get("client", 0)), _from_json(row["input"])
+            found.append(Operation(client, given, row["call"], output, back, outcome))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise FormatError(
+                f"line {number} is not an operation ({error!r}): {line[:200]!r}"
+            ) from None
+    return found
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_from_json, value))
+    if isinstance(value, dict):
+        if set(value) == {"saw"}:
+            return Saw(_from_json(value["saw"]))
+        if value == {"empty": True}:
+            return EMPTY
+        if value == {"unknown": True}:
+            return UNKNOWN
+        raise ValueError(f"no meaning for the object {value!r}")
+    return value

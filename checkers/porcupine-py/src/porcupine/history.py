@@ -32,6 +32,19 @@ UNKNOWN: Final = Unknown.UNKNOWN
 """The output nobody saw. A model's step is given it for an operation whose outcome is "info"."""
 
 
+class Empty(Enum):
+    """The type of `EMPTY`, made like that of `UNKNOWN`."""
+
+    EMPTY = "empty"
+
+    def __repr__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Final = Empty.EMPTY
+"""What a queue, a stack or a priority queue gives when there is nothing in it."""
+
+
 @dataclass(slots=True)
 class Operation:
     """One call and its return. Treat it as frozen: it is not only because 100,000 must be cheap.

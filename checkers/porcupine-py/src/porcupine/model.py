@@ -36,6 +36,17 @@ EventParts = Mapping[Hashable, Sequence[Event]] | Iterable[Sequence[Event]]
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """Names the compiled core's own version of a ready model, and the step it is a version of."""
+
+    kind: str
+    step: Step
+    initial: Any = None
+    skip: int = 0
+    """How many elements stand between an input's name and its arguments: 1 where a key does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A sequential specification.
 
@@ -50,6 +61,7 @@ class Model:
     gate(operations, deadline) -> the decision for one part, or None where it does not apply; `deadline` is a
     time.monotonic() value or None.
     sees_failures: operations with outcome "fail" are kept, and judged like "ok" ones by their output.
+    compiled: for ready models, what the compiled core knows them by; with another step it is not looked at.
     """
 
     init: Callable[[], Any]
@@ -67,10 +79,18 @@ class Model:
     gate: Gate | None = None
     sees_failures: bool = False
     name: str = ""
+    compiled: Twin | None = None
 
     def __post_init__(self) -> None:
         if self.step is None and self.step_context is None:
             raise ModelError(f"model {self.name!r} has neither step nor step_context; give it one")
+
+    def twin(self) -> Twin | None:
+        """The compiled version of this model, if it is one of it still."""
+        twin = self.compiled
+        if twin is None or twin.step is not self.step or self.step_context is not None:
+            return None
+        return twin if self.equal is None and self.hash is None else None
 
     def stepper(self, context: StepContext) -> Step:
         """The step to use, with the context bound to it if it wants one."""

@@ -1,22 +1,42 @@
-"""Ready models: registers, a store of registers, and the store of strings Porcupine's own data is about.
+"""Ready models: registers, stores, collections, counters and locks.
 
 Inputs are tuples whose first element names the operation. A register: ("read",) gives the value,
 ("write", v) gives None, ("cas", a, b) gives True (swapped), False (did not swap, for the value was not a) or
-Saw(v) (did not swap, for the value was v). UNKNOWN as output is accepted everywhere.
+Saw(v) (did not swap, for the value was v). UNKNOWN as output is accepted everywhere. An operation that may
+have been refused says so by True or False; any other output says nothing about it.
+
+Each model's step is what it means. `compiled` names its twin in the compiled core, which is tested against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from bisect import insort
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from porcupine.errors import ModelError
-from porcupine.history import UNKNOWN, Operation
-from porcupine.model import Model
+from porcupine.history import EMPTY, UNKNOWN, Operation
+from porcupine.model import Model, Twin
 from porcupine.result import GateResult
 from porcupine.zones import Saw, check_register
 
-__all__ = ["Saw", "append_kv", "cas_register", "kv", "register"]
+__all__ = [
+    "EMPTY",
+    "Saw",
+    "append_kv",
+    "cas_register",
+    "counter",
+    "kv",
+    "list_append",
+    "multi_register",
+    "mutex",
+    "priority_queue",
+    "queue",
+    "register",
+    "semaphore",
+    "set_of_values",
+    "stack",
+]
 
 
 def register(initial: Hashable = None) -> Model:
@@ -57,6 +77,223 @@ def append_kv(initial: str = "") -> Model:
         readonly=lambda given, output: bool(given[0] == "get"),
         describe_operation=_describe,
         name="append-kv",
+        compiled=Twin("append", step, initial, 1),
+    )
+
+
+def list_append() -> Model:
+    """Lists, judged key by key: ("append", key, v), and ("read", key) gives a list or tuple of all there is."""
+
+    def step(state: tuple[Any, ...], given: Any, output: Any) -> tuple[bool, tuple[Any, ...]]:
+        kind = given[0]
+        if kind == "read":
+            return output is UNKNOWN or tuple(output) == state, state
+        if kind == "append":
+            return True, (*state, given[2])
+        raise _no_meaning("list-append", given)
+
+    return Model(
+        tuple,
+        step,
+        partition=_by_key,
+        readonly=lambda given, output: bool(given[0] == "read"),
+        describe_operation=_describe,
+        name="list-append",
+        compiled=Twin("list", step, None, 1),
+    )
+
+
+def counter(initial: int = 0) -> Model:
+    """A counter: ("add", d), ("read",) gives the value, ("add_and_get", d) gives the value after it."""
+
+    def step(state: int, given: Any, output: Any) -> tuple[bool, int]:
+        kind = given[0]
+        if kind == "read":
+            return output is UNKNOWN or output == state, state
+        if kind == "add":
+            return True, state + given[1]
+        if kind == "add_and_get":
+            after = state + given[1]
+            return output is UNKNOWN or output == after, after
+        raise _no_meaning("counter", given)
+
+    return Model(
+        lambda: initial,
+        step,
+        readonly=lambda given, output: bool(given[0] == "read"),
+        describe_operation=_describe,
+        name="counter",
+        compiled=Twin("counter", step, initial),
+    )
+
+
+def set_of_values() -> Model:
+    """A set, empty at first: ("add", v), ("remove", v), ("contains", v) and ("read",).
+
+    "add" and "remove" may give True (it changed the set) or False (it did not); "contains" gives True or
+    False, "read" the elements as a set, frozenset, list or tuple.
+    """
+
+    def step(state: frozenset[Any], given: Any, output: Any) -> tuple[bool, frozenset[Any]]:
+        kind = given[0]
+        if kind == "read":
+            return output is UNKNOWN or frozenset(output) == state, state
+        inside = given[1] in state
+        if kind == "contains":
+            return output is UNKNOWN or output is inside, state
+        if kind == "add":
+            fits = output is not inside if type(output) is bool else True
+            return fits, state | {given[1]}
+        if kind == "remove":
+            fits = output is inside if type(output) is bool else True
+            return fits, state - {given[1]}
+        raise _no_meaning("set", given)
+
+    def readonly(given: Any, output: Any) -> bool:
+        return given[0] in ("read", "contains") or output is False
+
+    return Model(
+        frozenset,
+        step,
+        readonly=readonly,
+        describe_operation=_describe,
+        name="set",
+        compiled=Twin("set", step),
+    )
+
+
+def queue() -> Model:
+    """A first-in first-out queue: ("enqueue", v), and ("dequeue",) and ("peek",) give a value or EMPTY."""
+    return _collection("queue", "enqueue", "dequeue", lambda state, v: (*state, v), at=0)
+
+
+def stack() -> Model:
+    """A stack: ("push", v), and ("pop",) and ("peek",) give the value pushed last, or EMPTY."""
+    return _collection("stack", "push", "pop", lambda state, v: (*state, v), at=-1)
+
+
+def priority_queue() -> Model:
+    """A priority queue: ("push", v), and ("pop",) and ("peek",) give the smallest value, or EMPTY."""
+
+    def put(state: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+        members = list(state)
+        insort(members, value)
+        return tuple(members)
+
+    return _collection("priority", "push", "pop", put, at=0)
+
+
+def mutex() -> Model:
+    """A lock, free at first: ("acquire",) and ("release",).
+
+    Either may give False: then the lock was not free to be acquired, or not held to be released. One of
+    unknown outcome that could not have succeeded did not take effect.
+    """
+    return _semaphore("mutex", 1)
+
+
+def semaphore(permits: int) -> Model:
+    """As many permits, all free at first: ("acquire", n) and ("release", n), or without n for one.
+
+    Either may give False: then fewer than n were free, or fewer than n were taken.
+    """
+    return _semaphore("semaphore", permits)
+
+
+def multi_register(initial: Hashable = None) -> Model:
+    """Registers read and written together, each `initial` at first: ("txn", (("r", key), ("w", key, v), ...)).
+
+    The output is a list or tuple of what the reads saw, in their order; UNKNOWN may stand for any of them. Not
+    judged key by key: a transaction takes effect at one instant.
+    """
+
+    def step(state: frozenset[Any], given: Any, output: Any) -> tuple[bool, frozenset[Any]]:
+        if given[0] != "txn":
+            raise _no_meaning("multi-register", given)
+        values = dict(state)
+        reads: list[Any] = []
+        for name, key, *written in given[1]:
+            if name == "w":
+                values[key] = written[0]
+            elif name == "r":
+                reads.append(values.get(key, initial))
+            else:
+                raise _no_meaning("multi-register", given)
+        after = frozenset(item for item in values.items() if item[1] != initial)
+        if output is UNKNOWN:
+            return True, after
+        fits = len(output) == len(reads) and all(
+            seen is UNKNOWN or seen == value for seen, value in zip(output, reads, strict=True)
+        )
+        return fits, after
+
+    def readonly(given: Any, output: Any) -> bool:
+        return all(part[0] == "r" for part in given[1])
+
+    return Model(
+        frozenset,
+        step,
+        readonly=readonly,
+        describe_operation=_describe,
+        name="multi-register",
+        compiled=Twin("registers", step, initial),
+    )
+
+
+def _collection(
+    name: str,
+    into: str,
+    out: str,
+    put: Callable[[tuple[Any, ...], Any], tuple[Any, ...]],
+    at: int,
+) -> Model:
+    """A collection whose element at `at` is the one to leave first."""
+
+    def step(state: tuple[Any, ...], given: Any, output: Any) -> tuple[bool, tuple[Any, ...]]:
+        kind = given[0]
+        if kind == into:
+            return True, put(state, given[1])
+        if kind not in (out, "peek"):
+            raise _no_meaning(name, given)
+        if not state:
+            return output is EMPTY or output is UNKNOWN, state
+        fits = output is UNKNOWN or (output is not EMPTY and output == state[at])
+        if kind == "peek" or not fits:
+            return fits, state
+        return True, state[1:] if at == 0 else state[:-1]
+
+    def readonly(given: Any, output: Any) -> bool:
+        return given[0] == "peek" or (given[0] == out and output is EMPTY)
+
+    return Model(
+        tuple,
+        step,
+        readonly=readonly,
+        describe_operation=_describe,
+        name=name,
+        compiled=Twin(name, step),
+    )
+
+
+def _semaphore(name: str, permits: int) -> Model:
+    def step(state: int, given: Any, output: Any) -> tuple[bool, int]:
+        kind = given[0]
+        count = given[1] if len(given) > 1 else 1
+        if kind not in ("acquire", "release"):
+            raise _no_meaning(name, given)
+        after = state - count if kind == "acquire" else state + count
+        possible = 0 <= after <= permits
+        if output is False:
+            return not possible, state
+        return possible, after if possible else state
+
+    return Model(
+        lambda: permits,
+        step,
+        readonly=lambda given, output: output is False,
+        describe_operation=_describe,
+        name=name,
+        compiled=Twin("semaphore", step, permits),
     )
 
 
@@ -100,6 +337,7 @@ def _register(name: str, initial: Hashable, vocabulary: frozenset[str], *, keyed
         gate=gate,
         describe_operation=_describe,
         name=name,
+        compiled=Twin("register" if name == "register" else "cas-register", step, initial, skip),
     )
 
 

@@ -80,9 +80,16 @@ class PartResult:
     steps: int
     seconds: float
     cause: Cause | None = None
-    witness: Witness | None = None
+    _witness: Witness | Callable[[], Witness] | None = field(default=None, repr=False)
     _orders: Callable[[], list[list[int]]] | None = field(default=None, repr=False)
     _found: list[list[int]] | None = field(default=None, repr=False)
+
+    @property
+    def witness(self) -> Witness | None:
+        """Why this part is illegal; None when it is not."""
+        if callable(self._witness):
+            self._witness = self._witness()
+        return self._witness
 
     @property
     def linearizations(self) -> list[list[int]]:
@@ -92,9 +99,10 @@ class PartResult:
         return self._found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A pickled result carries its orders, worked out: what would work them out cannot travel.
+        # A pickled result carries its witness and orders, worked out: what would do so cannot travel.
         names = [each.name for each in fields(self) if not each.name.startswith("_")]
-        return PartResult, (*(getattr(self, name) for name in names), None, self.linearizations)
+        found = (getattr(self, name) for name in names)
+        return PartResult, (*found, self.witness, None, self.linearizations)
 
 
 @dataclass(slots=True)
@@ -105,9 +113,13 @@ class Result:
     cause: Cause | None
     progress: Progress
     parts: tuple[PartResult, ...]
-    witness: Witness | None
     steps: int
     seconds: float
+
+    @property
+    def witness(self) -> Witness | None:
+        """The first illegal part's; None when there is none."""
+        return next((part.witness for part in self.parts if part.verdict == "illegal"), None)
 
     @property
     def linearization(self) -> list[list[int]]:

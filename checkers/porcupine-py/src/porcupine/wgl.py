@@ -69,6 +69,15 @@ def unwound(path: Path) -> list[int]:
     return found
 
 
+def refusal_text(reached: int, state: int, after: str) -> str:
+    """What the model says to an operation that leads from `state` to `reached`, described by `after`."""
+    if reached == REFUSED:
+        return "not possible here"
+    if reached == state:
+        return "possible, but changes nothing"
+    return f"possible, leads to {after}, from where it is no better"
+
+
 class States:
     """Small numbers for states, equal for equal states."""
 
@@ -138,6 +147,7 @@ class Search:
         self.deadline = deadline
         self.verdict: Verdict | None = None
         self.cause: Cause | None = None
+        self.exact = True  # what stuck_at names is the first return that cannot be explained
         self.steps = 0
         self.bytes = 0
         self.most = 0
@@ -498,14 +508,8 @@ class Search:
             if index in done or self.calls[index] > window:
                 continue
             reached = self._take(index, final.state)
-            if reached == REFUSED:
-                text = "not possible here"
-            elif reached == final.state:
-                text = "possible, but changes nothing"
-            else:
-                after = self.model.state_text(self._states.known[reached])
-                text = f"possible, leads to {after}, from where it is no better"
-            found.append((index, text))
+            after = "" if reached == REFUSED else self.model.state_text(self._states.known[reached])
+            found.append((index, refusal_text(reached, final.state, after)))
         return found
 
     def unwound(self, final: Stuck) -> list[int]:

@@ -1,0 +1,151 @@
+"""Side by side with Porcupine: python checkers/porcupine-py/benchmarks/compare.py [shared/data/porcupine]
+
+Builds the Go program beside this file (module github.com/anishathalye/porcupine, pinned in go/go.mod) and gives
+both the same histories: Porcupine's 102 etcd logs and its kv files, where their folder is given, and generated
+ones of a compare-and-set register of five values. Times are the best of five, of the check alone: from a list
+of operations to a verdict, each in its own language. What runs for five seconds is given up.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from porcupine import UNKNOWN, Model, Operation, check, core
+from porcupine.formats import read_etcd_log, read_kv_log
+from porcupine.models import append_kv, cas_register
+
+HERE = Path(__file__).parent
+ROUNDS = 5
+TIMEOUT_S = 5.0
+LONG_S = 1.0  # what takes longer is not repeated
+Row = tuple[str, str, list[Operation]]
+
+
+def generated(
+    rng: random.Random, count: int, clients: int, lost: float, spoilt: bool
+) -> list[Operation]:
+    """Each client calls one operation after the other; each takes effect at some instant of its own."""
+    free = [rng.uniform(0, 1) for _ in range(clients)]
+    drafts: list[tuple[float, float, float, int]] = []
+    for _ in range(count):
+        client = min(range(clients), key=free.__getitem__)
+        call = free[client]
+        instant = call + rng.expovariate(1)
+        back = instant + rng.expovariate(1)
+        free[client] = back + rng.uniform(0, 0.1)
+        drafts.append((instant, call, back, client))
+    drafts.sort()
+    found: list[Operation] = []
+    state: int | None = None
+    for _, call, back, client in drafts:
+        kind = rng.choice(["read", "write", "cas"])
+        value, expected = rng.randrange(5), rng.randrange(5)
+        given: tuple[Any, ...] = ("read",)
+        output: Any = state
+        if kind == "write":
+            given, output, state = ("write", value), None, value
+        elif kind == "cas":
+            given, output = ("cas", expected, value), state == expected
+            state = value if output else state
+        begin, end = round(1e6 * call), round(1e6 * back)
+        if rng.random() < lost:
+            found.append(Operation(client, given, begin, UNKNOWN, None, "info"))
+        else:
+            found.append(Operation(client, given, begin, output, end))
+    if spoilt:
+        reads = [o for o in found if o.input == ("read",) and o.outcome == "ok"]
+        late = rng.choice(reads[len(reads) // 2 :])
+        late.output = (late.output or 0) + 1 if late.output != 4 else 0
+    found.sort(key=lambda o: o.call)
+    return found
+
+
+def rows(data: Path | None) -> Iterator[Row]:
+    if data is not None:
+        for path in sorted((data / "jepsen").glob("*.log")):
+            if path.stat().st_size:
+                yield "etcd logs", "register", read_etcd_log(path.read_text())
+        for path in sorted((data / "kv").glob("*.txt")):
+            yield f"kv {path.stem}", "store", read_kv_log(path.read_text())
+    for count, clients in ((1_000, 5), (5_000, 5), (5_000, 10), (5_000, 20)):
+        for seed in range(2):
+            rng = random.Random(f"{count} {clients} {seed}")
+            yield (
+                f"generated, {count} by {clients}",
+                "register",
+                generated(rng, count, clients, 0.01, False),
+            )
+    for clients in (5, 10, 20):
+        for seed in range(2):
+            rng = random.Random(f"spoilt {clients} {seed}")
+            yield (
+                f"spoilt, 1000 by {clients}",
+                "register",
+                generated(rng, 1_000, clients, 0.0, True),
+            )
+
+
+def written(kind: str, operation: Operation) -> str:
+    back = -1 if operation.outcome == "info" else operation.return_time
+    name, *arguments = operation.input
+    fields = (operation.client_id, operation.call, back, name, *[*arguments, "", ""][:2])
+    return "\t".join(map(str, (*fields, operation.output)))
+
+
+def ours(model: Model, history: list[Operation]) -> tuple[str, float]:
+    best, verdict = float("inf"), ""
+    for _ in range(ROUNDS):
+        started = perf_counter()
+        verdict = check(history, model, timeout_s=TIMEOUT_S).verdict
+        took = perf_counter() - started
+        best = min(best, took)
+        if took > LONG_S:
+            break
+    return verdict, 1_000 * best
+
+
+def main() -> None:
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    models = {"register": cas_register(), "store": append_kv()}
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "compare"
+        subprocess.run(["go", "build", "-o", program, "."], cwd=HERE / "go", check=True)
+        cases = list(rows(data))
+        asked: list[str] = []
+        for number, (_, kind, history) in enumerate(cases):
+            path = Path(folder) / f"{number}.tsv"
+            kept = [o for o in history if o.outcome != "fail"]
+            path.write_text("\n".join(written(kind, o) for o in kept))
+            asked.append(f"{kind}:{path}")
+        ran = subprocess.run([program, *asked], check=True, capture_output=True, text=True)
+    theirs = [line.split("\t")[1:] for line in ran.stdout.splitlines()]
+    table: dict[str, list[tuple[float, float]]] = {}
+    given_up: dict[str, int] = {}
+    for (name, kind, history), (said, took) in zip(cases, theirs, strict=True):
+        verdict, mine = ours(models[kind], history)
+        if "unknown" not in (verdict, said.lower()):
+            assert verdict == said.lower(), (name, verdict, said)
+        given_up[name] = given_up.get(name, 0) + (said == "Unknown")
+        table.setdefault(name, []).append((float(took), mine))
+    print(f"milliseconds; porcupine.core is {core}")
+    print("| histories | Porcupine: sum, median, worst | here: sum, median, worst | sum, times |")
+    print("|---|---|---|---|")
+    for name, times in table.items():
+        go, here = [t[0] for t in times], [t[1] for t in times]
+        note = f" ({given_up[name]} given up)" if given_up[name] else ""
+        shown = [f"{sum(side):.1f}, {median(side):.2f}, {max(side):.1f}" for side in (go, here)]
+        print(
+            f"| {len(times)} x {name} | {shown[0]}{note} | {shown[1]} | {sum(go) / sum(here):.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

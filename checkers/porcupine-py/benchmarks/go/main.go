@@ -1,0 +1,139 @@
+// Judges histories with Porcupine and says how long each took: the other side of compare.py.
+//
+// Each argument is MODEL:FILE. A file has an operation on each line: client, call, return (-1: never
+// came back), name, two arguments and an output, separated by tabs. An operation that never came back
+// returns after all others, and its output fits always, as Porcupine's own test of etcd has it.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+const (
+	rounds    = 5
+	timeout   = 5 * time.Second
+	never     = int64(1) << 62
+	longRound = time.Second // what takes longer is not repeated
+)
+
+type input struct {
+	name, a, b string
+}
+
+type output struct {
+	value   string
+	unknown bool
+}
+
+func digest(state interface{}) uint64 {
+	hash := fnv.New64a()
+	hash.Write([]byte(state.(string)))
+	return hash.Sum64()
+}
+
+var register = porcupine.Model{
+	Hash: digest,
+	Init: func() interface{} { return "None" },
+	Step: func(state, in, out interface{}) (bool, interface{}) {
+		s, i, o := state.(string), in.(input), out.(output)
+		switch i.name {
+		case "read":
+			return o.unknown || o.value == s, s
+		case "write":
+			return true, i.a
+		}
+		if s != i.a {
+			return o.unknown || o.value == "False", s
+		}
+		return o.unknown || o.value == "True", i.b
+	},
+}
+
+var store = porcupine.Model{
+	Hash: digest,
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		byKey := map[string][]porcupine.Operation{}
+		for _, operation := range history {
+			key := operation.Input.(input).a
+			byKey[key] = append(byKey[key], operation)
+		}
+		parts := [][]porcupine.Operation{}
+		for _, part := range byKey {
+			parts = append(parts, part)
+		}
+		return parts
+	},
+	Init: func() interface{} { return "" },
+	Step: func(state, in, out interface{}) (bool, interface{}) {
+		s, i, o := state.(string), in.(input), out.(output)
+		switch i.name {
+		case "get":
+			return o.unknown || o.value == s, s
+		case "put":
+			return true, i.b
+		}
+		return true, s + i.b
+	},
+}
+
+func read(path string) []porcupine.Operation {
+	file, err := os.Open(path)
+	if err != nil {
+		panic(err)
+	}
+	defer file.Close()
+	history := []porcupine.Operation{}
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		field := strings.Split(lines.Text(), "\t")
+		client, _ := strconv.Atoi(field[0])
+		call, _ := strconv.ParseInt(field[1], 10, 64)
+		back, _ := strconv.ParseInt(field[2], 10, 64)
+		lost := back == -1
+		if lost {
+			back = never
+		}
+		history = append(history, porcupine.Operation{
+			ClientId: client,
+			Input:    input{field[3], field[4], field[5]},
+			Call:     call,
+			Output:   output{field[6], lost},
+			Return:   back,
+		})
+	}
+	return history
+}
+
+func main() {
+	for _, argument := range os.Args[1:] {
+		model, path, _ := strings.Cut(argument, ":")
+		history := read(path)
+		judge := register
+		if model == "store" {
+			judge = store
+		}
+		best := time.Duration(1 << 62)
+		verdict := porcupine.Unknown
+		for round := 0; round < rounds; round++ {
+			started := time.Now()
+			verdict = porcupine.CheckOperationsTimeout(judge, history, timeout)
+			took := time.Since(started)
+			if took < best {
+				best = took
+			}
+			if took > longRound {
+				break
+			}
+		}
+		fmt.Printf("%s\t%s\t%.4f\n", path, verdict, float64(best.Nanoseconds())/1e6)
+	}
+}

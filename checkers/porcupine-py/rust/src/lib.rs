@@ -1,0 +1,338 @@
+//! The compiled core of porcupine: the search of wgl.py and the zones of zones.py, quicker.
+//!
+//! It decides; what a person reads is made in Python from what it found. No panic leaves it: one that
+//! should happen all the same becomes a PorcupineError that says how to do without this core.
+#![deny(unsafe_op_in_unsafe_fn)]
+#![forbid(unsafe_code)]
+
+mod fuzz;
+mod machine;
+mod memory;
+mod native;
+mod oracle;
+mod parse;
+mod problem;
+mod search;
+mod zones;
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::machine::Machine;
+use crate::parse::{Parsed, Spec};
+use crate::problem::Problem;
+use crate::search::{Limits, Outcome, Run};
+use crate::zones::Answer;
+
+/// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
+const API: u32 = 1;
+
+/// Run something that must not panic, and turn it into an error if it does.
+fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default();
+            let error = py.import("porcupine.errors")?.getattr("PorcupineError")?;
+            let text = format!("the compiled core failed ({what}); set PORCUPINE_CORE=python to do without it, and report this");
+            Err(PyErr::from_value(error.call1((text,))?))
+        }
+    }
+}
+
+fn spec_of<'py>(spec: &Bound<'py, PyAny>) -> PyResult<Spec<'py>> {
+    Ok(Spec {
+        name: spec.getattr("kind")?.extract()?,
+        initial: spec.getattr("initial")?,
+        skip: spec.getattr("skip")?.extract()?,
+    })
+}
+
+/// Ways to where a search got stuck: the state's number, and the order.
+type Ways = Vec<(u32, Vec<u32>)>;
+
+/// One part's search. Indices are places in the list of operations it was given.
+#[pyclass(module = "porcupine._core")]
+struct Search {
+    problem: Problem,
+    machine: Box<dyn Machine>,
+    run: Box<dyn Run>,
+    kinds: usize,
+    native: bool,
+    /// For a state that only grows: the number of returns of the shortest illegal prefix, once it was
+    /// looked for, and the order that explains all before the last of them.
+    prefix: Option<(u32, Vec<u32>)>,
+}
+
+impl Search {
+    fn drive(&mut self, py: Python<'_>, limits: Given) -> PyResult<Outcome> {
+        let (problem, machine, run) = (&self.problem, &mut *self.machine, &mut *self.run);
+        if self.native {
+            py.detach(|| go(problem, machine, run, limits))
+        } else {
+            go(problem, machine, run, limits)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Given {
+    steps: Option<u64>,
+    until: Option<Instant>,
+    memory_bytes: Option<usize>,
+}
+
+fn go(problem: &Problem, machine: &mut dyn Machine, run: &mut dyn Run, given: Given) -> PyResult<Outcome> {
+    let mut pulse = || Python::attach(|py| py.check_signals());
+    let mut limits = Limits {
+        steps: given.steps,
+        until: given.until,
+        memory_bytes: given.memory_bytes,
+        pulse: &mut pulse,
+    };
+    run.run(problem, machine, &mut limits)
+}
+
+fn instant_after(seconds: Option<f64>) -> Option<Instant> {
+    // A time too far away to be told is no limit.
+    seconds.and_then(|s| Instant::now().checked_add(Duration::try_from_secs_f64(s.max(0.0)).ok()?))
+}
+
+#[pymethods]
+impl Search {
+    /// A search for a history that was validated, or None where this core does not apply. `spec` names a
+    /// ready model; without one the model is asked: take(place, state) gives the state after, or -1.
+    #[staticmethod]
+    #[pyo3(signature = (operations, sees_failures, spec, readonly, take, held, partials))]
+    #[allow(clippy::too_many_arguments)]
+    fn open<'py>(
+        py: Python<'py>,
+        operations: &Bound<'py, PyList>,
+        sees_failures: bool,
+        spec: Option<&Bound<'py, PyAny>>,
+        readonly: Option<&Bound<'py, PyAny>>,
+        take: &Bound<'py, PyAny>,
+        held: &Bound<'py, PyAny>,
+        partials: bool,
+    ) -> PyResult<Option<Search>> {
+        guarded(py, || {
+            let Some(timed) = parse::beside(parse::timed(operations, sees_failures), py)? else {
+                return Ok(None);
+            };
+            let found = match spec {
+                Some(spec) => parse::beside(parse::native(&timed, &spec_of(spec)?), py)?,
+                None => None,
+            };
+            let native = found.is_some();
+            let Parsed { raws, pure, machine } = match found {
+                Some(parsed) => parsed,
+                None => parse::asked(&timed, readonly, take, held)?,
+            };
+            let kinds = pure.len();
+            let Some(problem) = Problem::new(&raws, kinds, &pure) else { return Ok(None) };
+            let Some(run) = search::search(&problem, kinds, problem.returns(), partials) else {
+                return Ok(None);
+            };
+            Ok(Some(Search { problem, machine, run, kinds, native, prefix: None }))
+        })
+    }
+
+    /// Whether the model's twin is used, and not the model.
+    #[getter]
+    fn native(&self) -> bool {
+        self.native
+    }
+
+    #[getter]
+    fn returns(&self) -> u32 {
+        self.problem.returns()
+    }
+
+    #[getter]
+    fn steps(&self) -> u64 {
+        self.run.steps()
+    }
+
+    #[getter]
+    fn most(&self) -> u32 {
+        self.run.most()
+    }
+
+    /// "ok", "illegal", "timeout", "memory", or None when the steps were used up first.
+    fn run(
+        &mut self,
+        py: Python<'_>,
+        steps: Option<u64>,
+        seconds: Option<f64>,
+        memory_bytes: Option<usize>,
+    ) -> PyResult<Option<&'static str>> {
+        guarded(py, || {
+            let given = Given {
+                steps: steps.map(|steps| self.run.steps().saturating_add(steps)),
+                until: instant_after(seconds),
+                memory_bytes,
+            };
+            Ok(match self.drive(py, given)? {
+                Outcome::Ok => Some("ok"),
+                Outcome::Illegal => Some("illegal"),
+                Outcome::Timeout => Some("timeout"),
+                Outcome::Memory => Some("memory"),
+                Outcome::Pause => None,
+            })
+        })
+    }
+
+    /// The longest order met; the full one when the verdict is "ok".
+    fn best(&self) -> Vec<u32> {
+        self.run.best(&self.problem)
+    }
+
+    fn partials(&self) -> Vec<Vec<u32>> {
+        self.run.partials(&self.problem)
+    }
+
+    /// Where an illegal history gets stuck: (the operation whose return no order gets past, whether one is
+    /// known to explain all before it, [(state, order)] of ways there). With foresight this takes searches
+    /// of prefixes, for `seconds` at most.
+    fn stuck(&mut self, py: Python<'_>, seconds: f64) -> PyResult<(u32, bool, Ways)> {
+        guarded(py, || {
+            if !self.machine.grows() {
+                let at = self.problem.by_return[self.run.furthest() as usize] as usize;
+                let finals = self.run.finals(&self.problem).into_iter().map(|f| (f.state, f.order)).collect();
+                return Ok((self.problem.source[at], true, finals));
+            }
+            let until = instant_after(Some(seconds));
+            let (returns, order, exact) = self.shortest(py, until)?;
+            let at = self.problem.by_return[returns as usize - 1] as usize;
+            Ok((self.problem.source[at], exact, vec![(0, order)]))
+        })
+    }
+
+    /// An estimate of what is remembered, without the states of a model written in Python.
+    fn held_bytes(&self) -> usize {
+        self.run.held_bytes()
+    }
+
+    fn forget(&mut self) {
+        self.run.forget();
+    }
+}
+
+impl Search {
+    /// The shortest illegal prefix, by halving: what explains a longer prefix explains a shorter one.
+    fn shortest(&mut self, py: Python<'_>, until: Option<Instant>) -> PyResult<(u32, Vec<u32>, bool)> {
+        if let Some((returns, order)) = &self.prefix {
+            return Ok((*returns, order.clone(), true));
+        }
+        let (mut legal, mut illegal) = (0, self.problem.returns());
+        let mut order = Vec::new();
+        while legal + 1 < illegal {
+            let middle = legal + (illegal - legal) / 2;
+            let Some(mut run) = search::search(&self.problem, self.kinds, middle, false) else { break };
+            let (problem, machine) = (&self.problem, &mut *self.machine);
+            let given = Given { steps: None, until, memory_bytes: None };
+            match py.detach(|| go(problem, machine, &mut *run, given))? {
+                Outcome::Ok => {
+                    legal = middle;
+                    order = run.best(&self.problem);
+                }
+                Outcome::Illegal => illegal = middle,
+                _ => return Ok((illegal, order, false)),
+            }
+        }
+        self.prefix = Some((illegal, order.clone()));
+        Ok((illegal, order, true))
+    }
+}
+
+/// What the zones say of a register's history: True (they apply, and find nothing wrong), False (they do not
+/// apply), or None: then the zones in Python have the say. `swaps`: compare-and-set is one of its operations.
+#[pyfunction]
+#[pyo3(name = "zones")]
+fn zones_of<'py>(
+    py: Python<'py>,
+    operations: &Bound<'py, PyList>,
+    initial: &Bound<'py, PyAny>,
+    skip: usize,
+    swaps: bool,
+) -> PyResult<Option<bool>> {
+    guarded(py, || {
+        let columns = parse::beside(zones::read(operations, initial, skip, swaps), py)?;
+        let answer = columns.map_or(Answer::Ask, |columns| py.detach(|| zones::judge(&columns)));
+        Ok(match answer {
+            Answer::Accept => Some(true),
+            Answer::DoesNotApply => Some(false),
+            Answer::Ask => None,
+        })
+    })
+}
+
+/// Whether the zones accept columns of whole numbers: kinds (0 read, 1 write, 2 compare-and-set), calls, returns
+/// (the greatest number for an operation of unknown outcome), the value read, written or expected, and the
+/// value swapped in.
+#[pyfunction]
+fn zones_columns(
+    py: Python<'_>,
+    kinds: pyo3::buffer::PyBuffer<u8>,
+    calls: pyo3::buffer::PyBuffer<i64>,
+    returns: pyo3::buffer::PyBuffer<i64>,
+    values: pyo3::buffer::PyBuffer<i64>,
+    news: pyo3::buffer::PyBuffer<i64>,
+    initial: i64,
+) -> PyResult<bool> {
+    guarded(py, || {
+        let (kinds, calls, returns) = (kinds.to_vec(py)?, calls.to_vec(py)?, returns.to_vec(py)?);
+        let (values, news) = (values.to_vec(py)?, news.to_vec(py)?);
+        py.detach(|| {
+            Ok(zones::of_columns(&kinds, &calls, &returns, &values, &news, initial)
+                .is_some_and(|columns| zones::judge(&columns) == Answer::Accept))
+        })
+    })
+}
+
+/// The oracle's verdict on a ready model's history of at most 64 operations; None where it does not apply.
+#[pyfunction]
+fn _oracle<'py>(
+    py: Python<'py>,
+    operations: &Bound<'py, PyList>,
+    sees_failures: bool,
+    spec: &Bound<'py, PyAny>,
+) -> PyResult<Option<bool>> {
+    guarded(py, || {
+        let Some(timed) = parse::timed(operations, sees_failures)? else { return Ok(None) };
+        match parse::beside(parse::native(&timed, &spec_of(spec)?), py)? {
+            Some(mut parsed) if parsed.raws.len() <= 64 => {
+                Ok(Some(oracle::linearizable(&parsed.raws, &mut *parsed.machine)?))
+            }
+            _ => Ok(None),
+        }
+    })
+}
+
+/// Random histories of one ready model, judged by the search and by the oracle: (legal ones, illegal ones,
+/// what the two disagree on).
+#[pyfunction]
+fn _fuzz(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<(u64, u64, Vec<String>)> {
+    guarded(py, || {
+        let mut pulse = || Python::attach(|py| py.check_signals());
+        py.detach(|| fuzz::fuzz(model, seed, count, &mut pulse))
+    })
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("API", API)?;
+    module.add_class::<Search>()?;
+    module.add_function(wrap_pyfunction!(zones_of, module)?)?;
+    module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(_oracle, module)?)?;
+    module.add_function(wrap_pyfunction!(_fuzz, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! What the search remembers: masks, sets of used operations, and the configurations it has met.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::problem::NONE;
+
+/// Past this length a list of incomparable `used` sets is not lengthened: that only costs pruning.
+const RIVALS_MAX: u32 = 256;
+
+/// A multiplicative hasher for small keys of numbers.
+#[derive(Default, Clone, Copy)]
+pub struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_i64(&mut self, value: i64) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+}
+
+pub type Mixed<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
+
+/// A mask of slots of fixed width.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bits<const N: usize>([u64; N]);
+
+impl<const N: usize> std::hash::Hash for Bits<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for &word in &self.0 {
+            state.write_u64(word);
+        }
+    }
+}
+
+impl<const N: usize> Bits<N> {
+    pub const EMPTY: Bits<N> = Bits([0; N]);
+
+    pub fn has(&self, bit: u32) -> bool {
+        self.0[(bit >> 6) as usize] >> (bit & 63) & 1 == 1
+    }
+
+    pub fn set(&mut self, bit: u32) {
+        self.0[(bit >> 6) as usize] |= 1 << (bit & 63);
+    }
+
+    pub fn clear(&mut self, bit: u32) {
+        self.0[(bit >> 6) as usize] &= !(1 << (bit & 63));
+    }
+}
+
+/// Sets of used optional operations, as numbers of rows of one array; row 0 is the empty set.
+pub struct Rows {
+    pub width: usize,
+    pub words: Vec<u64>,
+}
+
+impl Rows {
+    pub fn new(optional: usize) -> Rows {
+        let width = optional.div_ceil(64);
+        Rows { width, words: vec![0; width] }
+    }
+
+    pub fn row(&self, id: u32) -> &[u64] {
+        &self.words[id as usize * self.width..(id as usize + 1) * self.width]
+    }
+
+    pub fn has(&self, id: u32, bit: u32) -> bool {
+        self.words[id as usize * self.width + (bit >> 6) as usize] >> (bit & 63) & 1 == 1
+    }
+
+    pub fn with(&mut self, id: u32, bit: u32) -> u32 {
+        let from = id as usize * self.width;
+        let made = (self.words.len() / self.width) as u32;
+        self.words.extend_from_within(from..from + self.width);
+        self.words[made as usize * self.width + (bit >> 6) as usize] |= 1 << (bit & 63);
+        made
+    }
+
+    pub fn within(&self, small: u32, large: u32) -> bool {
+        small == large || self.row(small).iter().zip(self.row(large)).all(|(s, l)| s & !l == 0)
+    }
+}
+
+/// The configurations met, by all but `used`, and under each a list of `used`, none within another.
+pub struct Memo<K> {
+    first: Mixed<K, u32>,
+    entries: Vec<(u32, u32)>,
+}
+
+impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
+    pub fn new() -> Memo<K> {
+        Memo { first: Mixed::default(), entries: Vec::new() }
+    }
+
+    /// Note a configuration. False when one that can do as much is known.
+    pub fn admit(&mut self, key: K, used: u32, rows: &Rows) -> bool {
+        if rows.width == 0 {
+            return self.first.insert(key, NONE).is_none();
+        }
+        let made = self.entries.len() as u32;
+        match self.first.entry(key) {
+            std::collections::hash_map::Entry::Vacant(slot) => {
+                slot.insert(made);
+                self.entries.push((used, NONE));
+                true
+            }
+            std::collections::hash_map::Entry::Occupied(mut slot) => {
+                let head = *slot.get();
+                let mut at = head;
+                let mut length = 0;
+                let mut outdone = NONE;
+                while at != NONE {
+                    let (known, next) = self.entries[at as usize];
+                    if rows.within(known, used) {
+                        return false;
+                    }
+                    if outdone == NONE && rows.within(used, known) {
+                        outdone = at;
+                    }
+                    length += 1;
+                    at = next;
+                }
+                if outdone != NONE {
+                    self.entries[outdone as usize].0 = used;
+                } else if length < RIVALS_MAX {
+                    slot.insert(made);
+                    self.entries.push((used, head));
+                }
+                true
+            }
+        }
+    }
+
+    /// Whether this very configuration still stands, and was not replaced by a better one.
+    pub fn stands(&self, key: &K, used: u32) -> bool {
+        let mut at = self.first.get(key).copied().unwrap_or(NONE);
+        let mut length = 0;
+        while at != NONE {
+            let (known, next) = self.entries[at as usize];
+            if known == used {
+                return true;
+            }
+            length += 1;
+            at = next;
+        }
+        length >= RIVALS_MAX || length == 0
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.first.capacity() * 8 / 7 * (std::mem::size_of::<(K, u32)>() + 1) + 8 * self.entries.capacity()
+    }
+}

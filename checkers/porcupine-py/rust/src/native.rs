@@ -1,0 +1,422 @@
+//! Ready models: what their operations do to a state, on numbers in place of values.
+//!
+//! Each is the twin of one in porcupine/models.py, which is the reference. Values are numbered by the
+//! caller, equal numbers for equal values. A register's state is the number of its value; all others have
+//! a state of several words, or of bytes, that is itself numbered here.
+
+use std::hash::{Hash, Hasher};
+
+use pyo3::PyErr;
+
+use crate::machine::{Machine, Role, REFUSED};
+use crate::memory::{Mixed, Mixer};
+use crate::problem::NONE;
+
+/// What came back from an operation that can fail: not told, or whether it did what it was asked.
+pub type Told = Option<bool>;
+
+/// What an operation that takes or looks at an element came back with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Got {
+    Value(u32),
+    Empty,
+    Unknown,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// Read-only, and nothing is known of what it saw.
+    Blind,
+    // Registers.
+    Read(u32),
+    Write(u32),
+    Swap(u32, u32),
+    NoSwap(u32),
+    Saw(u32, u32),
+    MaySwap(u32, u32),
+    // Counters.
+    Add(i64),
+    Count(i64),
+    AddGet(i64, i64),
+    // Sets.
+    Insert(u32, Told),
+    Remove(u32, Told),
+    Has(u32, bool),
+    Members(Box<[u32]>),
+    // Queues, stacks and priority queues; values of the latter are numbered in their order.
+    Put(u32),
+    Take(Got),
+    Look(Got),
+    // Mutexes and semaphores.
+    Acquire(u32, Told),
+    Release(u32, Told),
+    // Multi-registers: (key, value written), (key, value read; NONE when not known).
+    Txn(Box<[(bool, u32, u32)]>),
+}
+
+impl Op {
+    /// Whether no state lets it change the state.
+    pub fn pure(&self) -> bool {
+        match self {
+            Op::Blind
+            | Op::Read(_)
+            | Op::NoSwap(_)
+            | Op::Saw(..)
+            | Op::Count(_)
+            | Op::Has(..)
+            | Op::Members(_)
+            | Op::Look(_) => true,
+            Op::Insert(_, told) | Op::Remove(_, told) | Op::Acquire(_, told) | Op::Release(_, told) => {
+                *told == Some(false)
+            }
+            Op::Take(got) => *got == Got::Empty,
+            Op::Txn(parts) => parts.iter().all(|&(write, _, _)| !write),
+            Op::Add(by) => *by == 0,
+            Op::AddGet(by, _) => *by == 0,
+            Op::Write(_) | Op::Swap(..) | Op::MaySwap(..) | Op::Put(_) => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    Register,
+    Counter,
+    Set,
+    Queue,
+    Stack,
+    Priority,
+    /// Mutexes too; the number is how many permits there are.
+    Semaphore(u32),
+    Registers,
+}
+
+/// One register: the state is the value's number.
+pub struct Register {
+    pub ops: Vec<Op>,
+}
+
+impl Machine for Register {
+    fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
+        let fits = |yes: bool| if yes { state } else { REFUSED };
+        Ok(match self.ops[kind as usize] {
+            Op::Read(value) => fits(state == value),
+            Op::Write(value) => value,
+            Op::Swap(old, new) => {
+                if state == old {
+                    new
+                } else {
+                    REFUSED
+                }
+            }
+            Op::NoSwap(old) => fits(state != old),
+            Op::Saw(old, seen) => fits(state == seen && seen != old),
+            Op::MaySwap(old, new) => {
+                if state == old {
+                    new
+                } else {
+                    state
+                }
+            }
+            _ => state,
+        })
+    }
+
+    fn direct(&self) -> bool {
+        true
+    }
+
+    fn held_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Numbers for states, which lie end to end in one array.
+pub struct Interner<T> {
+    all: Vec<T>,
+    ends: Vec<usize>,
+    first: Mixed<u64, u32>,
+    next: Vec<u32>,
+}
+
+impl<T: Copy + Eq + Hash> Interner<T> {
+    pub fn new() -> Self {
+        Interner { all: Vec::new(), ends: vec![0], first: Mixed::default(), next: Vec::new() }
+    }
+
+    pub fn get(&self, id: u32) -> &[T] {
+        &self.all[self.ends[id as usize]..self.ends[id as usize + 1]]
+    }
+
+    pub fn number(&mut self, state: &[T]) -> u32 {
+        let mut mixer = Mixer::default();
+        state.hash(&mut mixer);
+        let digest = mixer.finish();
+        let head = self.first.get(&digest).copied().unwrap_or(NONE);
+        let mut at = head;
+        while at != NONE {
+            if self.get(at) == state {
+                return at;
+            }
+            at = self.next[at as usize];
+        }
+        let made = self.next.len() as u32;
+        self.first.insert(digest, made);
+        self.next.push(head);
+        self.all.extend_from_slice(state);
+        self.ends.push(self.all.len());
+        made
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.all.capacity() * std::mem::size_of::<T>()
+            + 8 * self.ends.capacity()
+            + 4 * self.next.capacity()
+            + self.first.capacity() * 8 / 7 * 17
+    }
+}
+
+/// Every object whose state is a few words.
+pub struct Words {
+    pub shape: Shape,
+    pub ops: Vec<Op>,
+    states: Interner<u32>,
+    made: Vec<u32>,
+}
+
+enum Effect {
+    Refused,
+    Same,
+    Changed,
+}
+
+fn yes(fits: bool) -> Effect {
+    if fits {
+        Effect::Same
+    } else {
+        Effect::Refused
+    }
+}
+
+impl Words {
+    pub fn new(shape: Shape, ops: Vec<Op>, first: &[u32]) -> Words {
+        let mut states = Interner::new();
+        states.number(first);
+        Words { shape, ops, states, made: Vec::new() }
+    }
+}
+
+pub fn counter_words(value: i64) -> [u32; 2] {
+    [value as u32, (value >> 32) as u32]
+}
+
+fn counter_value(words: &[u32]) -> i64 {
+    i64::from(words[0]) | i64::from(words[1] as i32) << 32
+}
+
+fn apply(shape: Shape, op: &Op, state: &[u32], made: &mut Vec<u32>) -> Effect {
+    made.clear();
+    match op {
+        Op::Blind => Effect::Same,
+        Op::Add(by) => {
+            made.extend_from_slice(&counter_words(counter_value(state).wrapping_add(*by)));
+            Effect::Changed
+        }
+        Op::Count(seen) => yes(counter_value(state) == *seen),
+        Op::AddGet(by, seen) => {
+            let value = counter_value(state).wrapping_add(*by);
+            if value != *seen {
+                return Effect::Refused;
+            }
+            made.extend_from_slice(&counter_words(value));
+            Effect::Changed
+        }
+        Op::Insert(value, told) => {
+            let found = state.binary_search(value);
+            if told.is_some_and(|new| new == found.is_ok()) {
+                return Effect::Refused;
+            }
+            match found {
+                Ok(_) => Effect::Same,
+                Err(at) => {
+                    made.extend_from_slice(state);
+                    made.insert(at, *value);
+                    Effect::Changed
+                }
+            }
+        }
+        Op::Remove(value, told) => {
+            let found = state.binary_search(value);
+            if told.is_some_and(|gone| gone != found.is_ok()) {
+                return Effect::Refused;
+            }
+            match found {
+                Err(_) => Effect::Same,
+                Ok(at) => {
+                    made.extend_from_slice(state);
+                    made.remove(at);
+                    Effect::Changed
+                }
+            }
+        }
+        Op::Has(value, seen) => yes(state.binary_search(value).is_ok() == *seen),
+        Op::Members(seen) => yes(state == &**seen),
+        Op::Put(value) => {
+            made.extend_from_slice(state);
+            if shape == Shape::Priority {
+                made.insert(state.partition_point(|v| v <= value), *value);
+            } else {
+                made.push(*value);
+            }
+            Effect::Changed
+        }
+        Op::Take(got) => {
+            let at = if shape == Shape::Stack { state.len().wrapping_sub(1) } else { 0 };
+            match (got, state.get(at)) {
+                (Got::Empty | Got::Unknown, None) => Effect::Same,
+                (Got::Empty, Some(_)) | (Got::Value(_), None) => Effect::Refused,
+                (Got::Value(seen), Some(value)) if seen != value => Effect::Refused,
+                (_, Some(_)) => {
+                    made.extend_from_slice(&state[..at]);
+                    made.extend_from_slice(&state[at + 1..]);
+                    Effect::Changed
+                }
+            }
+        }
+        Op::Look(got) => {
+            let at = if shape == Shape::Stack { state.len().wrapping_sub(1) } else { 0 };
+            yes(match got {
+                Got::Unknown => true,
+                Got::Empty => state.is_empty(),
+                Got::Value(seen) => state.get(at) == Some(seen),
+            })
+        }
+        Op::Acquire(count, told) => {
+            let possible = state[0] >= *count;
+            match told {
+                Some(false) => yes(!possible),
+                _ if !possible => Effect::Refused,
+                _ => {
+                    made.push(state[0] - count);
+                    Effect::Changed
+                }
+            }
+        }
+        Op::Release(count, told) => {
+            let Shape::Semaphore(permits) = shape else { return Effect::Refused };
+            let possible = state[0] + count <= permits;
+            match told {
+                Some(false) => yes(!possible),
+                _ if !possible => Effect::Refused,
+                _ => {
+                    made.push(state[0] + count);
+                    Effect::Changed
+                }
+            }
+        }
+        Op::Txn(parts) => {
+            made.extend_from_slice(state);
+            for &(write, key, value) in parts.iter() {
+                if write {
+                    made[key as usize] = value;
+                } else if value != NONE && made[key as usize] != value {
+                    return Effect::Refused;
+                }
+            }
+            Effect::Changed
+        }
+        Op::Read(_) | Op::Write(_) | Op::Swap(..) | Op::NoSwap(_) | Op::Saw(..) | Op::MaySwap(..) => {
+            Effect::Refused
+        }
+    }
+}
+
+impl Machine for Words {
+    fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
+        Ok(match apply(self.shape, &self.ops[kind as usize], self.states.get(state), &mut self.made) {
+            Effect::Refused => REFUSED,
+            Effect::Same => state,
+            Effect::Changed => self.states.number(&self.made),
+        })
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.states.held_bytes()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Grow<T> {
+    Blind,
+    Get(Box<[T]>),
+    Put(Box<[T]>),
+    Append(Box<[T]>),
+}
+
+/// A string or list that is appended to. A required read sees all that came before, and so binds what may
+/// come: an append after which the next read can no longer see what it saw is no use.
+pub struct Sequence<T> {
+    ops: Vec<Grow<T>>,
+    /// The state's number a read saw, by kind.
+    seen: Vec<u32>,
+    states: Interner<T>,
+    made: Vec<T>,
+}
+
+impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
+    pub fn new(ops: Vec<Grow<T>>, first: &[T]) -> Sequence<T> {
+        let mut states = Interner::new();
+        states.number(first);
+        let seen =
+            ops.iter().map(|op| if let Grow::Get(seen) = op { states.number(seen) } else { NONE }).collect();
+        Sequence { ops, seen, states, made: Vec::new() }
+    }
+}
+
+impl<T> Grow<T> {
+    pub fn pure(&self) -> bool {
+        matches!(self, Grow::Blind | Grow::Get(_))
+    }
+}
+
+impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
+    fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
+        Ok(match &self.ops[kind as usize] {
+            Grow::Blind => state,
+            Grow::Get(_) => {
+                if state == self.seen[kind as usize] {
+                    state
+                } else {
+                    REFUSED
+                }
+            }
+            Grow::Put(value) => self.states.number(value),
+            Grow::Append(value) => {
+                self.made.clear();
+                self.made.extend_from_slice(self.states.get(state));
+                self.made.extend_from_slice(value);
+                self.states.number(&self.made)
+            }
+        })
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.states.held_bytes()
+    }
+
+    fn grows(&self) -> bool {
+        true
+    }
+
+    fn role(&self, kind: u32) -> Role {
+        match self.ops[kind as usize] {
+            Grow::Get(_) => Role::Observer,
+            Grow::Put(_) => Role::Reset,
+            _ => Role::Plain,
+        }
+    }
+
+    fn may_become(&self, state: u32, kind: u32) -> bool {
+        self.states.get(self.seen[kind as usize]).starts_with(self.states.get(state))
+    }
+}

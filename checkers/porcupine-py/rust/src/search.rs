@@ -1,0 +1,410 @@
+//! The search: Wing and Gong's with Lowe's memory, on configurations that do not grow with the history.
+//!
+//! A configuration is (e, state, taken, used): every completed operation that returned before place `e`
+//! is linearized, `taken` says which of those open at `e` are, `used` which optional ones were. Branches
+//! are opened only at a return whose operation is not linearized yet, which loses nothing: every
+//! operation can be moved up to just before the next return. Reductions, each by an exchange argument:
+//! - R1: an open operation of a pure kind that fits is linearized at once, without an alternative;
+//! - R2: optional operations of pure kinds are left out (the caller did so);
+//! - R3: of open operations of one kind the one that returns first goes first, of optional ones the one
+//!   that was called first;
+//! - R4: of two configurations alike but for `used`, one that used a subset can do all the other can;
+//! - R5: an optional operation is not used where it leaves the state as it is.
+//!
+//! Two strategies share this: depth first, which is quick to find an order, and by place, which is quick
+//! to find that there is none and forgets each place as it leaves it. They take turns.
+
+mod slices;
+mod strategies;
+
+use std::time::Instant;
+
+use pyo3::PyErr;
+
+use crate::machine::{Machine, Role, REFUSED};
+use crate::memory::{Bits, Mixed, Rows};
+use crate::problem::{Problem, NONE};
+
+pub use slices::{search, Run};
+
+const FINALS_MAX: usize = 10;
+/// States times kinds up to which transitions are kept in a flat table.
+const FLAT_MAX: usize = 1 << 20;
+const PARTIAL_WORK_MAX: u64 = 4_000_000;
+const UNSEEN: u32 = u32::MAX - 1;
+
+#[derive(Clone, Copy)]
+struct Config<const N: usize> {
+    e: u32,
+    state: u32,
+    used: u32,
+    node: u32,
+    depth: u32,
+    taken: Bits<N>,
+}
+
+/// Transitions met.
+struct Table {
+    kinds: usize,
+    direct: bool,
+    flat: Vec<u32>,
+    rest: Mixed<u64, u32>,
+}
+
+/// Which gets bind the future of a state that only grows, and which operations could free it.
+struct Foresight {
+    /// By place: the next place at or after it of an observer, or NONE.
+    observer: Vec<u32>,
+    /// Resets by `opens`, and the furthest place up to each.
+    resets: Vec<u32>,
+    reach: Vec<u32>,
+}
+
+/// Where the search could not get past the failing return.
+#[derive(Clone)]
+pub struct Final {
+    pub state: u32,
+    pub order: Vec<u32>,
+}
+
+pub enum Outcome {
+    Ok,
+    Illegal,
+    /// The steps are used up.
+    Pause,
+    Timeout,
+    Memory,
+}
+
+pub struct Limits<'a> {
+    /// The number of steps at which to pause.
+    pub steps: Option<u64>,
+    pub until: Option<Instant>,
+    pub memory_bytes: Option<usize>,
+    /// Called some times a second at most; an error ends the run.
+    pub pulse: &'a mut dyn FnMut() -> Result<(), PyErr>,
+}
+
+/// What both strategies share.
+struct Core<'p, const N: usize> {
+    problem: &'p Problem,
+    machine: &'p mut dyn Machine,
+    table: Table,
+    rows: Rows,
+    /// The orders met, newest operation first: (the rest, the operation).
+    nodes: Vec<(u32, u32)>,
+    foresight: Option<Foresight>,
+    target: u32,
+    steps: u64,
+    most: u32,
+    best: u32,
+    furthest: u32,
+    finals: Vec<(u32, u32)>,
+    partials: bool,
+    partial_work: u64,
+    longest: Vec<(u32, u32)>,
+}
+
+impl<'p, const N: usize> Core<'p, N> {
+    fn new(
+        problem: &'p Problem,
+        machine: &'p mut dyn Machine,
+        kinds: usize,
+        target: u32,
+        partials: bool,
+        first: bool,
+    ) -> Self {
+        let direct = machine.direct();
+        let foresight = (first && machine.grows()).then(|| Foresight::new(problem, machine, target));
+        Core {
+            problem,
+            table: Table { kinds, direct, flat: Vec::new(), rest: Mixed::default() },
+            machine,
+            rows: Rows::new(problem.optional.len()),
+            nodes: Vec::new(),
+            foresight,
+            target,
+            steps: 0,
+            most: 0,
+            best: NONE,
+            furthest: 0,
+            finals: Vec::new(),
+            partials,
+            partial_work: 0,
+            longest: if partials && first { vec![(0, NONE); problem.kind.len()] } else { Vec::new() },
+        }
+    }
+
+    /// Start the record of orders anew, with the longest one alone.
+    fn forget_orders(&mut self) {
+        let mut kept: Vec<(u32, u32)> = Vec::with_capacity(self.most as usize);
+        let mut node = self.best;
+        while node != NONE {
+            kept.push(self.nodes[node as usize]);
+            node = self.nodes[node as usize].0;
+        }
+        kept.reverse();
+        for (at, entry) in kept.iter_mut().enumerate() {
+            entry.0 = if at == 0 { NONE } else { at as u32 - 1 };
+        }
+        self.best = if kept.is_empty() { NONE } else { kept.len() as u32 - 1 };
+        self.nodes = kept;
+        self.longest.iter_mut().for_each(|known| *known = (0, NONE));
+        self.finals.clear();
+        self.rows = Rows::new(self.problem.optional.len());
+    }
+
+    fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
+        self.steps += 1;
+        if self.table.direct {
+            return self.machine.step(state, kind);
+        }
+        let at = state as usize * self.table.kinds + kind as usize;
+        if at < FLAT_MAX {
+            if at >= self.table.flat.len() {
+                let rows = (state as usize + 1).next_power_of_two() * self.table.kinds;
+                self.table.flat.resize(rows.min(FLAT_MAX).max(at + 1), UNSEEN);
+            }
+            let known = self.table.flat[at];
+            if known != UNSEEN {
+                return Ok(known);
+            }
+            let reached = self.machine.step(state, kind)?;
+            self.table.flat[at] = reached;
+            return Ok(reached);
+        }
+        let key = u64::from(state) << 32 | u64::from(kind);
+        if let Some(&known) = self.table.rest.get(&key) {
+            return Ok(known);
+        }
+        let reached = self.machine.step(state, kind)?;
+        self.table.rest.insert(key, reached);
+        Ok(reached)
+    }
+
+    fn start(&mut self) -> Result<Config<N>, PyErr> {
+        let mut config = Config { e: 0, state: 0, used: 0, node: NONE, depth: 0, taken: Bits::EMPTY };
+        self.settle(&mut config)?;
+        self.note_depth(&config);
+        Ok(config)
+    }
+
+    fn extend(&mut self, config: &mut Config<N>, operation: u32) {
+        self.nodes.push((config.node, operation));
+        config.node = self.nodes.len() as u32 - 1;
+        config.depth += 1;
+    }
+
+    fn note_depth(&mut self, config: &Config<N>) {
+        if config.depth > self.most || self.best == NONE {
+            self.most = config.depth;
+            self.best = config.node;
+        }
+    }
+
+    /// Linearize what is pure and fits, and pass every return that is linearized.
+    fn settle(&mut self, config: &mut Config<N>) -> Result<(), PyErr> {
+        let problem = self.problem;
+        let mut scanned = 0; // Those that opened before this place were asked already.
+        loop {
+            while config.e < self.target {
+                let slot = problem.bit[problem.by_return[config.e as usize] as usize];
+                if !config.taken.has(slot) {
+                    break;
+                }
+                config.taken.clear(slot);
+                config.e += 1;
+            }
+            if config.e == self.target {
+                return Ok(());
+            }
+            let first = problem.by_return[config.e as usize];
+            for &o in problem.open_pure(config.e) {
+                let o_ = o as usize;
+                if problem.opens[o_] < scanned || config.taken.has(problem.bit[o_]) {
+                    continue;
+                }
+                if self.step(config.state, problem.kind[o_])? != REFUSED {
+                    config.taken.set(problem.bit[o_]);
+                    self.extend(config, o);
+                }
+            }
+            scanned = config.e + 1;
+            if !config.taken.has(problem.bit[first as usize]) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next operation to try from a configuration: (operation, whether it is optional).
+    fn candidate(&self, config: &Config<N>, cursor: &mut u32) -> Option<(u32, bool)> {
+        let problem = self.problem;
+        let open = problem.open_other(config.e);
+        'open: while (*cursor as usize) < open.len() {
+            let o = open[*cursor as usize];
+            *cursor += 1;
+            if config.taken.has(problem.bit[o as usize]) {
+                continue;
+            }
+            let mut other = problem.before[o as usize];
+            while other != NONE && problem.place[other as usize] >= config.e {
+                if problem.opens[other as usize] <= config.e && !config.taken.has(problem.bit[other as usize])
+                {
+                    continue 'open;
+                }
+                other = problem.before[other as usize];
+            }
+            return Some((o, false));
+        }
+        let optional = problem.optional_open[config.e as usize];
+        let mut at = *cursor - open.len() as u32;
+        while at < optional {
+            let o = problem.optional[at as usize];
+            at += 1;
+            if self.rows.has(config.used, at - 1) {
+                continue;
+            }
+            let other = problem.before[o as usize];
+            if other != NONE && !self.rows.has(config.used, problem.bit[other as usize]) {
+                continue;
+            }
+            *cursor = open.len() as u32 + at;
+            return Some((o, true));
+        }
+        *cursor = open.len() as u32 + optional;
+        None
+    }
+
+    /// The configuration one operation leads to, settled; None where it is refused or useless.
+    fn child(&mut self, config: &Config<N>, o: u32, optional: bool) -> Result<Option<Config<N>>, PyErr> {
+        let reached = self.step(config.state, self.problem.kind[o as usize])?;
+        if reached == REFUSED || (optional && reached == config.state) {
+            return Ok(None);
+        }
+        let mut next = *config;
+        next.state = reached;
+        let bit = self.problem.bit[o as usize];
+        if optional {
+            next.used = self.rows.with(config.used, bit);
+        } else {
+            next.taken.set(bit);
+        }
+        self.extend(&mut next, o);
+        self.settle(&mut next)?;
+        if !self.promising(&next) {
+            return Ok(None);
+        }
+        Ok(Some(next))
+    }
+
+    /// Note the full order.
+    fn arrived(&mut self, config: &Config<N>) -> Outcome {
+        self.most = config.depth;
+        self.best = config.node;
+        Outcome::Ok
+    }
+
+    /// Forget the last configuration made: it is not new.
+    fn back_to(&mut self, nodes: usize, words: usize) {
+        self.nodes.truncate(nodes);
+        self.rows.words.truncate(words);
+    }
+
+    /// False when the next read of a state that only grows can no longer see what it saw.
+    fn promising(&self, config: &Config<N>) -> bool {
+        let Some(foresight) = &self.foresight else { return true };
+        let problem = self.problem;
+        let mut e = config.e;
+        let observer = loop {
+            if e >= self.target {
+                return true;
+            }
+            e = foresight.observer[e as usize];
+            if e == NONE {
+                return true;
+            }
+            let o = problem.by_return[e as usize];
+            if problem.opens[o as usize] > config.e || !config.taken.has(problem.bit[o as usize]) {
+                break o;
+            }
+            e += 1;
+        };
+        if self.machine.may_become(config.state, problem.kind[observer as usize]) {
+            return true;
+        }
+        let mut at = foresight.resets.partition_point(|&r| problem.opens[r as usize] <= e);
+        while at > 0 && foresight.reach[at - 1] >= config.e {
+            at -= 1;
+            let r = foresight.resets[at] as usize;
+            let gone = if problem.place[r] == NONE {
+                self.rows.has(config.used, problem.bit[r])
+            } else {
+                problem.place[r] < config.e
+                    || (problem.opens[r] <= config.e && config.taken.has(problem.bit[r]))
+            };
+            if !gone {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Note a configuration from which there is no way on.
+    fn dead_end(&mut self, config: &Config<N>) {
+        if config.e > self.furthest {
+            self.furthest = config.e;
+            self.finals.clear();
+        }
+        if config.e == self.furthest && self.finals.len() < FINALS_MAX {
+            self.finals.push((config.state, config.node));
+        }
+        if self.partials && (self.partial_work < PARTIAL_WORK_MAX || config.depth == self.most) {
+            self.partial_work += u64::from(config.depth);
+            let mut node = config.node;
+            while node != NONE {
+                let (rest, o) = self.nodes[node as usize];
+                if self.longest[o as usize].0 < config.depth {
+                    self.longest[o as usize] = (config.depth, config.node);
+                }
+                node = rest;
+            }
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        8 * self.nodes.capacity()
+            + 8 * self.rows.words.capacity()
+            + 4 * self.table.flat.capacity()
+            + self.table.rest.capacity() * 8 / 7 * 17
+            + 8 * self.longest.capacity()
+            + self.problem.held_bytes()
+            + self.machine.held_bytes()
+    }
+}
+
+impl Foresight {
+    fn new(problem: &Problem, machine: &dyn Machine, target: u32) -> Foresight {
+        let mut observer = vec![NONE; target as usize];
+        let mut next = NONE;
+        for e in (0..target).rev() {
+            let o = problem.by_return[e as usize] as usize;
+            if machine.role(problem.kind[o]) == Role::Observer {
+                next = e;
+            }
+            observer[e as usize] = next;
+        }
+        let mut resets: Vec<u32> = (0..problem.kind.len() as u32)
+            .filter(|&o| machine.role(problem.kind[o as usize]) == Role::Reset)
+            .collect();
+        resets.sort_by_key(|&o| problem.opens[o as usize]);
+        let mut far = 0;
+        let reach = resets
+            .iter()
+            .map(|&o| {
+                far = far.max(problem.place[o as usize]); // NONE, of an optional one, is the furthest.
+                far
+            })
+            .collect();
+        Foresight { observer, resets, reach }
+    }
+}

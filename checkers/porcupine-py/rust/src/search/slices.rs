@@ -1,0 +1,300 @@
+//! A search that stops and goes on: the two strategies take turns, and what they know outlives a run.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use pyo3::PyErr;
+
+use super::strategies::{Deep, Frame, Place, Watch, Wide};
+use super::{Core, Final, Foresight, Limits, Outcome, Table};
+use crate::machine::Machine;
+use crate::memory::{Memo, Mixed, Rows};
+use crate::problem::{Problem, NONE};
+
+/// Where a search stands between two runs: everything but what it borrows.
+struct Standing<const N: usize> {
+    table: Table,
+    rows: Rows,
+    nodes: Vec<(u32, u32)>,
+    foresight: Option<Foresight>,
+    steps: u64,
+    most: u32,
+    best: u32,
+    furthest: u32,
+    finals: Vec<(u32, u32)>,
+    partial_work: u64,
+    longest: Vec<(u32, u32)>,
+    deep: Option<Deep<N>>,
+    wide: Option<Wide<N>>,
+    deep_turn: bool,
+    turn_ends: u64,
+    turn_steps: u64,
+    held: usize,
+}
+
+/// A search that can be run in slices, whatever the width of its masks.
+pub trait Run: Send + Sync {
+    fn run(
+        &mut self,
+        problem: &Problem,
+        machine: &mut dyn Machine,
+        limits: &mut Limits,
+    ) -> Result<Outcome, PyErr>;
+    /// Before the first run: search by place from the beginning, and never depth first.
+    fn by_place(&mut self, alone: bool);
+    fn steps(&self) -> u64;
+    fn most(&self) -> u32;
+    fn best(&self, problem: &Problem) -> Vec<u32>;
+    fn furthest(&self) -> u32;
+    fn finals(&self, problem: &Problem) -> Vec<Final>;
+    fn partials(&self, problem: &Problem) -> Vec<Vec<u32>>;
+    fn held_bytes(&self) -> usize;
+    fn forget(&mut self);
+}
+
+/// A search up to `target` returns. None when more operations are open together than masks are wide.
+pub fn search(problem: &Problem, kinds: usize, target: u32, partials: bool) -> Option<Box<dyn Run>> {
+    Some(match problem.slots.div_ceil(64) {
+        0 | 1 => Box::new(Sliced::<1>::new(kinds, target, partials)),
+        2 => Box::new(Sliced::<2>::new(kinds, target, partials)),
+        3 | 4 => Box::new(Sliced::<4>::new(kinds, target, partials)),
+        5..=16 => Box::new(Sliced::<16>::new(kinds, target, partials)),
+        _ => return None,
+    })
+}
+
+struct Sliced<const N: usize> {
+    kinds: usize,
+    target: u32,
+    partials: bool,
+    place_alone: bool,
+    standing: Option<Standing<N>>,
+}
+
+impl<const N: usize> Sliced<N> {
+    fn new(kinds: usize, target: u32, partials: bool) -> Self {
+        Sliced { kinds, target, partials, place_alone: false, standing: None }
+    }
+
+    fn begin(&self, core: &mut Core<N>) -> Result<(Option<Deep<N>>, bool), PyErr> {
+        let start = core.start()?;
+        if start.e == core.target {
+            return Ok((None, true));
+        }
+        if !core.promising(&start) {
+            core.dead_end(&start);
+            return Ok((None, false));
+        }
+        let mut deep = Deep {
+            stack: vec![Frame { config: start, cursor: 0, grew: false }],
+            memo: Memo::new(),
+            fresh: Vec::new(),
+        };
+        deep.memo.admit((start.e, start.state, start.taken), 0, &core.rows);
+        Ok((Some(deep), false))
+    }
+
+    fn wide(core: &mut Core<N>) -> Result<Wide<N>, PyErr> {
+        let start = core.start()?;
+        let mut place = Place::new();
+        place.memo.admit((start.state, start.taken), 0, &core.rows);
+        place.configs.push(start);
+        place.grew.push(false);
+        Ok(Wide { places: BTreeMap::from([(start.e, place)]) })
+    }
+}
+
+impl<const N: usize> Run for Sliced<N> {
+    fn run(
+        &mut self,
+        problem: &Problem,
+        machine: &mut dyn Machine,
+        limits: &mut Limits,
+    ) -> Result<Outcome, PyErr> {
+        let mut core =
+            Core::<N>::new(problem, machine, self.kinds, self.target, self.partials, self.standing.is_none());
+        let (mut deep, mut wide, mut deep_turn, mut turn_ends, mut turn_steps);
+        match self.standing.take() {
+            None => {
+                // Depth first has this many steps to itself before the other begins.
+                turn_steps = 50 * u64::from(self.target) + 10_000;
+                turn_ends = turn_steps;
+                let (made, done) = self.begin(&mut core)?;
+                if made.is_none() {
+                    self.keep(core, None, None, true, 0, 0);
+                    return Ok(if done { Outcome::Ok } else { Outcome::Illegal });
+                }
+                deep = made.filter(|_| !self.place_alone);
+                deep_turn = deep.is_some();
+                wide = None;
+            }
+            Some(s) => {
+                core.table = s.table;
+                core.rows = s.rows;
+                core.nodes = s.nodes;
+                core.foresight = s.foresight;
+                core.steps = s.steps;
+                core.most = s.most;
+                core.best = s.best;
+                core.furthest = s.furthest;
+                core.finals = s.finals;
+                core.partial_work = s.partial_work;
+                core.longest = s.longest;
+                deep = s.deep;
+                wide = s.wide;
+                deep_turn = s.deep_turn;
+                turn_ends = s.turn_ends;
+                turn_steps = s.turn_steps;
+            }
+        }
+        let mut watch = Watch { loops: 0, pulsed: Instant::now() };
+        let outcome = loop {
+            let mut pause = turn_ends;
+            if let Some(steps) = limits.steps {
+                if core.steps >= steps {
+                    break Ok(Outcome::Pause);
+                }
+                pause = pause.min(steps);
+            }
+            let result = match (&mut deep, &mut wide) {
+                (Some(d), _) if deep_turn => d.run(&mut core, limits, pause, &mut watch),
+                (d, Some(w)) => {
+                    let held = d.as_ref().map_or(0, |d| d.memo.held_bytes());
+                    w.run(&mut core, limits, pause, &mut watch, held)
+                }
+                (_, None) => match Self::wide(&mut core) {
+                    Ok(made) => {
+                        wide = Some(made);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            match result {
+                Ok(Outcome::Pause) if core.steps >= turn_ends => {
+                    if deep.is_some() {
+                        deep_turn = !deep_turn;
+                        if !deep_turn && wide.is_some() {
+                            turn_steps *= 2;
+                        }
+                    }
+                    turn_ends = core.steps + turn_steps;
+                }
+                Ok(Outcome::Memory) if deep.is_some() => {
+                    // By place needs far less: it gets all the room, and the turn.
+                    deep = None;
+                    deep_turn = false;
+                    if wide.is_none() {
+                        core.forget_orders();
+                    }
+                }
+                other => break other,
+            }
+        };
+        self.keep(core, deep, wide, deep_turn, turn_ends, turn_steps);
+        outcome
+    }
+
+    fn by_place(&mut self, alone: bool) {
+        self.place_alone = alone;
+    }
+
+    fn steps(&self) -> u64 {
+        self.standing.as_ref().map_or(0, |s| s.steps)
+    }
+
+    fn most(&self) -> u32 {
+        self.standing.as_ref().map_or(0, |s| s.most)
+    }
+
+    fn best(&self, problem: &Problem) -> Vec<u32> {
+        self.standing.as_ref().map_or(Vec::new(), |s| unwound(problem, &s.nodes, s.best))
+    }
+
+    fn furthest(&self) -> u32 {
+        self.standing.as_ref().map_or(0, |s| s.furthest)
+    }
+
+    fn finals(&self, problem: &Problem) -> Vec<Final> {
+        self.standing.as_ref().map_or(Vec::new(), |s| {
+            s.finals
+                .iter()
+                .map(|&(state, node)| Final { state, order: unwound(problem, &s.nodes, node) })
+                .collect()
+        })
+    }
+
+    fn partials(&self, problem: &Problem) -> Vec<Vec<u32>> {
+        let Some(s) = &self.standing else { return Vec::new() };
+        let mut ends: Vec<(u32, u32)> = s.longest.iter().copied().filter(|&(_, node)| node != NONE).collect();
+        if s.best != NONE {
+            ends.push((s.most, s.best));
+        }
+        ends.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        ends.dedup();
+        ends.iter().map(|&(_, node)| unwound(problem, &s.nodes, node)).collect()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.standing.as_ref().map_or(0, |s| s.held)
+    }
+
+    fn forget(&mut self) {
+        if let Some(s) = &mut self.standing {
+            s.deep = None;
+            s.wide = None;
+            s.table.flat = Vec::new();
+            s.table.rest = Mixed::default();
+            s.rows.words = Vec::new();
+            s.held = 8 * s.nodes.capacity();
+        }
+    }
+}
+
+impl<const N: usize> Sliced<N> {
+    fn keep(
+        &mut self,
+        core: Core<N>,
+        deep: Option<Deep<N>>,
+        wide: Option<Wide<N>>,
+        deep_turn: bool,
+        turn_ends: u64,
+        turn_steps: u64,
+    ) {
+        let held = core.held_bytes()
+            + deep
+                .as_ref()
+                .map_or(0, |d| d.memo.held_bytes() + d.stack.capacity() * std::mem::size_of::<Frame<N>>())
+            + wide.as_ref().map_or(0, Wide::held_bytes);
+        self.standing = Some(Standing {
+            table: core.table,
+            rows: core.rows,
+            nodes: core.nodes,
+            foresight: core.foresight,
+            steps: core.steps,
+            most: core.most,
+            best: core.best,
+            furthest: core.furthest,
+            finals: core.finals,
+            partial_work: core.partial_work,
+            longest: core.longest,
+            deep,
+            wide,
+            deep_turn,
+            turn_ends,
+            turn_steps,
+            held,
+        });
+    }
+}
+
+fn unwound(problem: &Problem, nodes: &[(u32, u32)], mut node: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    while node != NONE {
+        let (rest, o) = nodes[node as usize];
+        found.push(problem.source[o as usize]);
+        node = rest;
+    }
+    found.reverse();
+    found
+}

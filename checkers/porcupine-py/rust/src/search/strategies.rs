@@ -1,0 +1,238 @@
+//! Two orders in which configurations are taken: depth first, and by place.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use pyo3::PyErr;
+
+use super::{Config, Core, Limits, Outcome};
+use crate::memory::{Bits, Memo};
+
+const LOOPS_PER_LOOK: u32 = 256;
+
+pub(super) struct Frame<const N: usize> {
+    pub(super) config: Config<N>,
+    pub(super) cursor: u32,
+    pub(super) grew: bool,
+}
+
+/// Depth first.
+pub(super) struct Deep<const N: usize> {
+    pub(super) stack: Vec<Frame<N>>,
+    pub(super) memo: Memo<(u32, u32, Bits<N>)>,
+    /// Empty but while optional operations are tried.
+    pub(super) fresh: Vec<Config<N>>,
+}
+
+/// By place: all of one place before any of a later one.
+pub(super) struct Wide<const N: usize> {
+    pub(super) places: BTreeMap<u32, Place<N>>,
+}
+
+pub(super) struct Place<const N: usize> {
+    pub(super) configs: Vec<Config<N>>,
+    pub(super) grew: Vec<bool>,
+    pub(super) memo: Memo<(u32, Bits<N>)>,
+    pub(super) at: usize,
+    pub(super) cursor: u32,
+}
+
+impl<const N: usize> Place<N> {
+    pub(super) fn new() -> Self {
+        Place { configs: Vec::new(), grew: Vec::new(), memo: Memo::new(), at: 0, cursor: 0 }
+    }
+}
+
+/// A look at the limits, once in a while.
+pub(super) struct Watch {
+    pub(super) loops: u32,
+    pub(super) pulsed: Instant,
+}
+
+impl Watch {
+    pub(super) fn look(
+        &mut self,
+        limits: &mut Limits,
+        held: impl Fn() -> usize,
+    ) -> Result<Option<Outcome>, PyErr> {
+        self.loops += 1;
+        if self.loops < LOOPS_PER_LOOK {
+            return Ok(None);
+        }
+        self.loops = 0;
+        let now = Instant::now();
+        if limits.until.is_some_and(|until| now >= until) {
+            return Ok(Some(Outcome::Timeout));
+        }
+        if now.duration_since(self.pulsed).as_millis() >= 20 {
+            self.pulsed = now;
+            (limits.pulse)()?;
+        }
+        if limits.memory_bytes.is_some_and(|limit| held() > limit) {
+            return Ok(Some(Outcome::Memory));
+        }
+        Ok(None)
+    }
+}
+
+impl<const N: usize> Deep<N> {
+    pub(super) fn admit(&mut self, made: &Config<N>, core: &Core<N>) -> bool {
+        self.memo.admit((made.e, made.state, made.taken), made.used, &core.rows)
+    }
+
+    pub(super) fn run(
+        &mut self,
+        core: &mut Core<N>,
+        limits: &mut Limits,
+        pause: u64,
+        watch: &mut Watch,
+    ) -> Result<Outcome, PyErr> {
+        loop {
+            let depth = self.stack.len();
+            let Some(top) = self.stack.last_mut() else { return Ok(Outcome::Illegal) };
+            let config = top.config;
+            if top.cursor == 0
+                && core.rows.width > 0
+                && !self.memo.stands(&(config.e, config.state, config.taken), config.used)
+            {
+                self.stack.pop(); // Something better was met since.
+                continue;
+            }
+            let Some((o, optional)) = core.candidate(&config, &mut top.cursor) else {
+                if !top.grew {
+                    core.dead_end(&config);
+                }
+                self.stack.pop();
+                continue;
+            };
+            if optional {
+                // All of them are noted before one is followed: what uses one alone then rules out what
+                // uses another besides.
+                let mut next = Some(o);
+                while let Some(o) = next {
+                    let (nodes, words) = (core.nodes.len(), core.rows.words.len());
+                    match core.child(&config, o, true)? {
+                        Some(made) if made.e == core.target => return Ok(core.arrived(&made)),
+                        Some(made) if self.admit(&made, core) => self.fresh.push(made),
+                        _ => core.back_to(nodes, words),
+                    }
+                    next = core.candidate(&config, &mut self.stack[depth - 1].cursor).map(|(o, _)| o);
+                }
+                if self.fresh.is_empty() {
+                    continue;
+                }
+                self.stack.pop();
+                for made in self.fresh.drain(..).rev() {
+                    core.note_depth(&made);
+                    self.stack.push(Frame { config: made, cursor: 0, grew: false });
+                }
+            } else {
+                let (nodes, words) = (core.nodes.len(), core.rows.words.len());
+                match core.child(&config, o, false)? {
+                    Some(made) if made.e == core.target => return Ok(core.arrived(&made)),
+                    Some(made) if self.admit(&made, core) => {
+                        self.stack[depth - 1].grew = true;
+                        core.note_depth(&made);
+                        self.stack.push(Frame { config: made, cursor: 0, grew: false });
+                    }
+                    _ => core.back_to(nodes, words),
+                }
+            }
+            if core.steps >= pause {
+                return Ok(Outcome::Pause);
+            }
+            let stack = self.stack.capacity() * std::mem::size_of::<Frame<N>>();
+            let memo = &self.memo;
+            if let Some(outcome) = watch.look(limits, || core.held_bytes() + memo.held_bytes() + stack)? {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+impl<const N: usize> Wide<N> {
+    pub(super) fn held_bytes(&self) -> usize {
+        self.places
+            .values()
+            .map(|p| p.configs.capacity() * (std::mem::size_of::<Config<N>>() + 1) + p.memo.held_bytes())
+            .sum()
+    }
+
+    pub(super) fn run(
+        &mut self,
+        core: &mut Core<N>,
+        limits: &mut Limits,
+        pause: u64,
+        watch: &mut Watch,
+        held: usize,
+    ) -> Result<Outcome, PyErr> {
+        loop {
+            let Some(mut entry) = self.places.first_entry() else { return Ok(Outcome::Illegal) };
+            let e = *entry.key();
+            let place = entry.get_mut();
+            if place.at == place.configs.len() {
+                // Only what leads nowhere is a final, and only if nothing came further.
+                for (config, grew) in place.configs.iter().zip(&place.grew) {
+                    if !grew {
+                        core.dead_end(config);
+                    }
+                }
+                entry.remove();
+                continue;
+            }
+            let config = place.configs[place.at];
+            if place.cursor == 0
+                && core.rows.width > 0
+                && !place.memo.stands(&(config.state, config.taken), config.used)
+            {
+                place.grew[place.at] = true;
+                place.at += 1;
+                continue;
+            }
+            let Some((o, optional)) = core.candidate(&config, &mut place.cursor) else {
+                place.at += 1;
+                place.cursor = 0;
+                continue;
+            };
+            let (nodes, words) = (core.nodes.len(), core.rows.words.len());
+            match core.child(&config, o, optional)? {
+                None => core.back_to(nodes, words),
+                Some(next) if next.e == core.target => return Ok(core.arrived(&next)),
+                Some(next) => {
+                    let at = place.at;
+                    let goal = if next.e == e {
+                        place
+                    } else {
+                        self.places.entry(next.e).or_insert_with(Place::new)
+                    };
+                    let new = goal.memo.admit((next.state, next.taken), next.used, &core.rows);
+                    if new {
+                        core.note_depth(&next);
+                        goal.configs.push(next);
+                        goal.grew.push(false);
+                        if let Some(place) = self.places.get_mut(&e) {
+                            place.grew[at] = true;
+                        }
+                    } else {
+                        core.back_to(nodes, words);
+                    }
+                }
+            }
+            if core.steps >= pause {
+                return Ok(Outcome::Pause);
+            }
+            let places = &self.places;
+            let mine = || {
+                places
+                    .values()
+                    .map(|p| {
+                        p.configs.capacity() * (std::mem::size_of::<Config<N>>() + 1) + p.memo.held_bytes()
+                    })
+                    .sum::<usize>()
+            };
+            if let Some(outcome) = watch.look(limits, || core.held_bytes() + mine() + held)? {
+                return Ok(outcome);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+"""Builds the compiled core where cargo is; without it the package is pure Python, and says so.
+
+`porcupine.core` tells which one is in use. Only what cannot be said in pyproject.toml stands here.
+"""
+
+from __future__ import annotations
+
+from shutil import which
+
+from setuptools import setup
+
+
+def extensions() -> list[object]:
+    """The core, if it can be built here. It is optional: a build that fails leaves the rest as it is."""
+    try:
+        from setuptools_rust import Binding, RustExtension
+    except ImportError:
+        return []
+    if which("cargo") is None:
+        return []
+    return [
+        RustExtension(
+            "porcupine._core",
+            path="rust/Cargo.toml",
+            binding=Binding.PyO3,
+            py_limited_api=True,
+            debug=False,
+            optional=True,
+        )
+    ]
+
+
+# Without setuptools-rust the word itself would be unknown, and warned about.
+setup(**({"rust_extensions": found} if (found := extensions()) else {}))
