@@ -300,7 +300,7 @@ def _porcupine() -> str:
         version = importlib.metadata.version("porcupine-py")
     except importlib.metadata.PackageNotFoundError:
         raise _Missing(f"the module loaded from {where} is not ours", "make setup") from None
-    return f"porcupine-py {version} from {where}"
+    return f"porcupine-py {version}, core in {porcupine.core}, from {where}"
 
 
 def _faketime() -> str:
