@@ -130,7 +130,7 @@ class Partition:
         elif unheard:
             facts |= {
                 "outcome": "indeterminate",
-                "because": f"no other way to the target answered either: {', '.join(unheard)}",
+                "because": f"no other way to the target answered either: {_some(unheard)}",
             }
         elif scene.lag.lagged_since(begin):
             facts |= {"outcome": "indeterminate", "because": "the harness' own loop lagged"}
@@ -176,6 +176,11 @@ class Partition:
             if stamps.get(source, 0) > limit:
                 leaks.append(name)
         return leaks
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def scene_origin(scene: Scene) -> int:

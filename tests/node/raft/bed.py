@@ -383,13 +383,13 @@ class Bed:
 
     # ---- clients and admins ----------------------------------------------------------------------
 
-    def propose(self, name: str) -> int:
+    def propose(self, name: str, more: bool = False) -> int:
         """A unique command at `name`; gives its token."""
         self._token += 1
         data = f"command {self._token}".encode()
         crc = zlib.crc32(data)
         self.properties.payloads[crc] = self._token
-        self.step(name, Propose(self._token, data, crc))
+        self.step(name, Propose(self._token, data, crc, more))
         return self._token
 
     def read(self, name: str, mode: str) -> int:

@@ -80,8 +80,10 @@ def play(seed: int, moves: int = 60) -> Bed:
             if rng.random() < 0.6:
                 bed.observe(each)
             if rng.random() < 0.5:
-                for _ in range(rng.choice((1, 1, 6))):
-                    bed.propose(each)
+                count = rng.choice((1, 1, 6))
+                together = rng.random() < 0.5
+                for number in range(count):
+                    bed.propose(each, more=together and number < count - 1)
             if rng.random() < 0.6:
                 bed.read(each, rng.choice(("local", "readindex", "lease")))
         bed.run(rng.choice((0, 1, 5, 30)))
@@ -122,4 +124,12 @@ def survive(bed: Bed) -> None:
 def test_no_schedule_breaks_a_property(part: int) -> None:
     """P-EL, P-LX, P-LC, P-SM P-LM and fresh reads hold under drops, delays, crashes and drift."""
     for seed in range(part, SCHEDULES, 8):
+        play(seed)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("part", range(20))
+def test_fuzz_no_schedule_breaks_a_property(part: int) -> None:
+    """The same for two thousand schedules more."""
+    for seed in range(SCHEDULES + part, SCHEDULES + 2000, 20):
         play(seed)
