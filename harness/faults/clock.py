@@ -88,8 +88,12 @@ class ClockRate:
         return Evidence(
             outcome=outcome,  # type: ignore[arg-type]
             because=because,
-            targets=targets,
-            facts={"asked": rates, "measured": {k: round(v, 5) for k, v in measured.items()}},
+            targets=targets | {"nodes": sorted(measured)},
+            facts={
+                "asked": rates,
+                "measured": {k: round(v, 5) for k, v in measured.items()},
+                "not_measured": sorted(set(rates) - set(measured)),
+            },
             begin=begin,
             end=end,
         )
@@ -141,7 +145,7 @@ class ClockRate:
             for name in rates:
                 self.scene.cluster.members[name].clock_owner = ""
         if not any(self.scene.cluster.members[name].running for name in rates):
-            evidence.outcome = "installed"
+            evidence.outcome = "skipped"
             evidence.because = "no target runs: the next life starts at rate 1"
         return evidence
 

@@ -13,6 +13,7 @@ import trio
 
 from harness.faults.base import Scene
 from harness.faults.evidence import GRACE_NS, Evidence, probe_links, skipped
+from harness.faults.network import step_links
 from harness.faults.targets import Cut as NodeCut
 from harness.faults.targets import between, resolve, shape
 from harness.links.table import Cut
@@ -60,12 +61,7 @@ class Partition:
         cast = scene.cast()
         clients = [f"c{c.client}" for c in scene.expanded.clients]
         if "links" in step.args:
-            pairs: list[tuple[str, str]] = []
-            for source, target in step.args["links"]:
-                sources = clients if source == "clients" else resolve(source, cast, random)
-                for a in sources:
-                    pairs += [(a, b) for b in resolve(target, cast, random) if a != b]
-            return list(dict.fromkeys(pairs)), ""
+            return step_links(scene, step), ""
         name = step.args.get("shape", "minority_with_leader")
         if name == "clients":
             struck = [c for c in clients if random.random() < 0.5] or clients[:1]
@@ -132,6 +128,9 @@ class Partition:
                 "outcome": "indeterminate",
                 "because": f"no other way to the target answered either: {_some(unheard)}",
             }
+        elif not alive:
+            # Whoever is dead answers nobody: silence proves a cut only beside an answer on another way.
+            facts |= {"outcome": "indeterminate", "because": "no target of the cut runs"}
         elif scene.lag.lagged_since(begin):
             facts |= {"outcome": "indeterminate", "because": "the harness' own loop lagged"}
         return facts

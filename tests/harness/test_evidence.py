@@ -191,6 +191,46 @@ async def test_a_fault_without_a_target_is_skipped(tmp_path: Path) -> None:
         assert "owns" in (refused.because or "")
 
 
+async def test_a_cut_of_dead_nodes_proves_nothing(tmp_path: Path) -> None:
+    """They answer nobody anyway: silence is evidence only beside an answer on another way."""
+    async with scene(tmp_path) as (bed, stage):
+        await bed.cluster.kill("n3", "test")
+        step = Step(id="n", kind="partition", at_s=0.0, args={"links": [["n1", "n3"]]})
+        evidence = await KINDS["partition"](stage, step).install()
+        assert evidence.outcome == "indeterminate"
+        assert "no target of the cut runs" in (evidence.because or "")
+
+
+async def test_latency_that_stays_after_its_heal_is_indeterminate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as (_, stage):
+        step = Step(id="o", kind="latency", at_s=0.0, args={"links": [["n1", "n2"]], "ms": 200})
+        fault = KINDS["latency"](stage, step)
+        assert (await fault.install()).outcome == "installed"
+
+        async def deaf(self: LinkSet, fault_id: str) -> ApplyReport:
+            self.table.remove(fault_id)
+            now = monotonic_ns()
+            return ApplyReport(time_begin_ns=now, time_end_ns=now)
+
+        monkeypatch.setattr(LinkSet, "lift", deaf)
+        evidence = await fault.heal()
+        assert evidence.outcome == "indeterminate"
+        assert "still slow" in (evidence.because or "")
+
+
+async def test_a_clock_that_nobody_hears_of_is_not_healed_by_saying_so(tmp_path: Path) -> None:
+    """No target runs: nothing was done, and the record says so."""
+    async with scene(tmp_path) as (bed, stage):
+        step = Step(id="p", kind="clock_rate", at_s=0.0, args={"rates": {"n1": 1.1}})
+        fault = KINDS["clock_rate"](stage, step)
+        installed = await fault.install()
+        assert (installed.outcome, installed.targets["nodes"]) == ("installed", ["n1"])
+        await bed.cluster.kill("n1", "test")
+        assert (await fault.heal()).outcome == "skipped"
+
+
 async def test_a_frame_rule_that_met_nothing_is_indeterminate(tmp_path: Path) -> None:
     async with scene(tmp_path, "embedded") as (_, stage):
         step = Step(
