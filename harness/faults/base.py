@@ -15,6 +15,9 @@ from harness.layout import Layout
 from harness.plan import ExpandedPlan, Step
 from harness.seeds import stream
 
+SOMEBODY_S = 2.0
+"""An election without the old leader takes about E + D and two ticks: 0.8 s in the test profile."""
+
 
 class Fault(Protocol):
     """One step of the schedule, resolved. The caller owns the deadline of both calls."""
@@ -59,6 +62,21 @@ class Scene:
         for role in step.targets:
             names += [name for name in resolve(role, self.cast(), random) if name not in names]
         return names
+
+    async def resolve_running(self, step: Step) -> list[str]:
+        """As `resolve`, but waits a little for somebody to strike: a leader that died is known as the leader until the next
+        one is there.
+        """
+        give_up = trio.current_time() + SOMEBODY_S
+        while True:
+            await self.refresh()
+            names = self.resolve(step)
+            members = self.cluster.members
+            if any(members[name].process is not None for name in names):
+                return names
+            if trio.current_time() >= give_up:
+                return names
+            await trio.sleep(0.05)
 
     async def bind(self, step: Step) -> None:
         """Resolve the step's bindings; no two of one step name the same node."""

@@ -29,8 +29,7 @@ class Pause:
 
     async def install(self) -> Evidence:
         cluster = self.scene.cluster
-        await self.scene.refresh()
-        names = self.scene.resolve(self.step)
+        names = await self.scene.resolve_running(self.step)
         targets = {"nodes": names, "leader": cluster.leader}
         begin = monotonic_ns()
         struck = [name for name in names if await cluster.pause(name, self.step.id)]
@@ -87,8 +86,7 @@ class Kill:
 
     async def install(self) -> Evidence:
         cluster = self.scene.cluster
-        await self.scene.refresh()
-        names = self.scene.resolve(self.step)
+        names = await self.scene.resolve_running(self.step)
         targets = {"nodes": names, "leader": cluster.leader}
         living = [name for name in names if cluster.members[name].process is not None]
         self.names = names

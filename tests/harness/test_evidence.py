@@ -191,6 +191,19 @@ async def test_a_fault_without_a_target_is_skipped(tmp_path: Path) -> None:
         assert "owns" in (refused.because or "")
 
 
+async def test_a_step_for_the_leader_waits_for_the_successor_of_a_dead_one(tmp_path: Path) -> None:
+    """A short run lost its only pause: the leader that it named had just lost its power."""
+    async with scene(tmp_path) as (bed, stage):
+        leader = await bed.cluster.current_leader()
+        await bed.cluster.kill(leader, "test")
+        step = Step(id="q", kind="pause", at_s=0.0, targets=["leader"])
+        fault = KINDS["pause"](stage, step)
+        evidence = await fault.install()
+        assert evidence.outcome == "installed"
+        assert evidence.targets["nodes"] != [leader]
+        await fault.heal()
+
+
 async def test_a_cut_of_dead_nodes_proves_nothing(tmp_path: Path) -> None:
     """They answer nobody anyway: silence is evidence only beside an answer on another way."""
     async with scene(tmp_path) as (bed, stage):
