@@ -13,6 +13,7 @@ from porcupine.checker import (
     check_operations,
     check_operations_timeout,
     check_operations_verbose,
+    check_verbose,
 )
 from porcupine.columns import RegisterColumns, check_columns
 from porcupine.engine import core
@@ -21,6 +22,7 @@ from porcupine.history import EMPTY, UNKNOWN, Event, EventKind, Operation, opera
 from porcupine.linearization import Annotation, LinearizationInfo
 from porcupine.model import Model, NondeterministicModel, StepContext
 from porcupine.result import GateResult, PartResult, Progress, Result, Witness
+from porcupine.visualization import visualize, visualize_path
 from porcupine.zones import Saw
 
 DISTRIBUTION: Final = "porcupine-py (driftline)"
@@ -58,6 +60,9 @@ __all__ = [
     "check_operations",
     "check_operations_timeout",
     "check_operations_verbose",
+    "check_verbose",
     "core",
     "operations_of",
+    "visualize",
+    "visualize_path",
 ]

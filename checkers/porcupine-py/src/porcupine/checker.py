@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, cast
 
 from porcupine.errors import HistoryError, ModelError
 from porcupine.history import Event, EventKind, Operation, operations_of, validate
+from porcupine.impasse import find_impasse
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
 from porcupine.native import NativeSearch, open_search
@@ -89,6 +90,34 @@ def check(
     return result
 
 
+def check_verbose(
+    history: Sequence[Operation] | Sequence[Event],
+    model: Model,
+    *,
+    timeout_s: float | None = None,
+    memory_bytes: int | None = None,
+    step_limit: int | None = None,
+    prefer: Prefer = "auto",
+) -> tuple[Result, LinearizationInfo]:
+    """As check, with what a picture needs; so no part is left undecided when another proves illegal."""
+    limits = _Limits(_deadline(timeout_s), memory_bytes, step_limit, to_the_end=True)
+    result, parts = _check(history, model, limits, prefer)
+    info = LinearizationInfo()
+    for part in parts:
+        info.keys.append(part.key)
+        info.history.append(part.operations)
+        info.verdicts.append(part.verdict or "unknown")
+        info.causes.append(part.cause)
+        witness = part.witness() if callable(part.witness) else part.witness
+        if witness is not None and witness.stuck_at is None:
+            witness, orders = find_impasse(model, part.operations, witness)
+        else:
+            orders = [] if part.orders is None else part.orders()
+        info.witnesses.append(witness)
+        info.orders.append(orders)
+    return result, info
+
+
 def check_operations(model: Model, history: Sequence[Operation]) -> bool:
     """Whether the history is linearizable, however long that takes to find out."""
     return check(history, model).verdict == "ok"
@@ -141,13 +170,7 @@ def _deadline(timeout_s: float | None) -> float | None:
 def _verbose(
     model: Model, history: Sequence[Operation] | Sequence[Event], timeout_s: float | None
 ) -> tuple[CheckResult, LinearizationInfo]:
-    limits = _Limits(_deadline(timeout_s), None, None, to_the_end=True)
-    result, parts = _check(history, model, limits, "auto")
-    info = LinearizationInfo()
-    for part in parts:
-        info.keys.append(part.key)
-        info.history.append(part.operations)
-        info.orders.append([] if part.orders is None else part.orders())
+    result, info = check_verbose(history, model, timeout_s=timeout_s)
     return _CHECK_RESULTS[result.verdict], info
 
 

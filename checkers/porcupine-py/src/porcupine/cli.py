@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from porcupine import models
-from porcupine.checker import check
+from porcupine.checker import check, check_verbose
 from porcupine.engine import core
 from porcupine.errors import PorcupineError
 from porcupine.formats import read_etcd_log, read_json_lines, read_kv_log
 from porcupine.history import Operation
 from porcupine.model import Model
 from porcupine.result import Result, Verdict
+from porcupine.visualization import visualize_path
 
 EXIT: Final[Mapping[Verdict, int]] = {"ok": 0, "illegal": 1, "unknown": 2}
 USAGE: Final = 64
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--format", choices=sorted(FORMATS), default="json")
     judge.add_argument("--timeout", type=float, metavar="SECONDS", help="none by default")
     judge.add_argument("--memory", type=int, metavar="BYTES", help="none by default")
+    judge.add_argument("--html", type=Path, metavar="OUT", help="also draw it, to this file")
     judge.add_argument("--quiet", action="store_true", help="the exit status says it all")
     return parser
 
@@ -74,7 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         history = FORMATS[asked.format](asked.file.read_text(encoding="utf-8"))
         model = MODELS[asked.model]()
-        result = check(history, model, timeout_s=asked.timeout, memory_bytes=asked.memory)
+        if asked.html is None:
+            result = check(history, model, timeout_s=asked.timeout, memory_bytes=asked.memory)
+        else:
+            result, info = check_verbose(
+                history, model, timeout_s=asked.timeout, memory_bytes=asked.memory
+            )
+            visualize_path(model, info, asked.html, title=asked.file.name)
     except (OSError, UnicodeDecodeError, PorcupineError) as error:
         print(f"porcupine: {error}", file=sys.stderr)
         return USAGE
