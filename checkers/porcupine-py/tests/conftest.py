@@ -6,6 +6,7 @@ The tests' folder is no package, so these come as one fixture, `lab`.
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -25,7 +26,9 @@ class Lab:
 
     @staticmethod
     def shared_porcupine() -> Path | None:
-        """The whole of Porcupine's data, where the project's shared folder stands above or beside it."""
+        """The whole of Porcupine's data: where PORCUPINE_DATA says, or in a folder shared/data above this one."""
+        if named := os.environ.get("PORCUPINE_DATA"):
+            return Path(named)
         for parent in HERE.parents:
             found = parent / "shared" / "data" / "porcupine"
             if found.is_dir():

@@ -5,6 +5,8 @@ A selection lies in tests/data, with its licence; all of it is judged where the 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ NUMBERS = (
 )
 LINEARIZABLE = {f"{number:03}" for number in NUMBERS}
 HERE = Path(__file__).parent / "data"
+ABSENT = "PORCUPINE_DATA names no folder of Porcupine's test data, and none is in shared/data above this one"
 
 
 def judge_etcd(lab: Any, path: Path) -> str:
@@ -70,7 +73,7 @@ def test_an_etcd_history_gets_its_known_verdict(lab: Any, path: Path) -> None:
 def test_all_etcd_histories_get_their_known_verdicts(lab: Any) -> None:
     shared = lab.shared_porcupine()
     if shared is None:
-        pytest.skip("no shared/data/porcupine above this folder")
+        pytest.skip(ABSENT)
     logs = [path for path in sorted((shared / "jepsen").glob("*.log")) if path.stat().st_size]
     assert len(logs) == 102
     found = {path.stem[-3:] for path in logs if judge_etcd(lab, path) == "ok"}
@@ -87,7 +90,7 @@ def test_a_kv_history_is_what_its_name_says(name: str) -> None:
 def test_a_large_kv_history_is_what_its_name_says(lab: Any, name: str) -> None:
     shared = lab.shared_porcupine()
     if shared is None:
-        pytest.skip("no shared/data/porcupine above this folder")
+        pytest.skip(ABSENT)
     history = read_kv_log((shared / "kv" / f"{name}.txt").read_text())
     result = check(history, append_kv(), step_limit=3_000_000)
     assert result.verdict == ("ok" if name.endswith("ok") else "illegal"), str(result)
@@ -122,3 +125,16 @@ def test_what_a_failed_compare_and_set_means_can_decide_a_verdict() -> None:
     text = "\n".join(f"INFO  jepsen.util - {row}" for row in rows)
     assert not check_operations(cas_register(), read_etcd_log(text))
     assert check_operations(cas_register(), read_etcd_log(text, failed_cas="dropped"))
+
+
+def test_every_file_of_known_verdict_gets_it_from_the_command_lines_reader(lab: Any) -> None:
+    """By content and with each tool's own conventions, as benchmarks/verdicts.py does it."""
+    shared = lab.shared_porcupine()
+    if shared is None:
+        pytest.skip(ABSENT)
+    program = Path(__file__).parents[1] / "benchmarks" / "verdicts.py"
+    done = subprocess.run(
+        [sys.executable, program, shared], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.endswith("all as known\n")
