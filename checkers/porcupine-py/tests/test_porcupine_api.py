@@ -6,8 +6,6 @@ import dataclasses
 import os
 import pickle
 import random
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -407,32 +405,6 @@ def test_a_memory_limit_is_kept() -> None:
     assert peak < 10_000_000
     # What the compiled core holds is not seen here, only what the model's states weigh.
     assert peak > (2_500_000 if porcupine.core == "python" else 1_000_000)
-
-
-@pytest.mark.skipif(porcupine.core == "python", reason="tracemalloc tells of the Python core")
-def test_the_compiled_core_keeps_a_memory_limit_too() -> None:
-    """Seen from outside: how much a process grew by, that was allowed 100 MB."""
-    program = """
-from porcupine import UNKNOWN, Operation, check
-from porcupine.models import queue
-
-def most_kb():  # ru_maxrss would remember what this process was forked from
-    with open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("VmHWM")).split()[1])
-
-history = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
-history.append(Operation(98, ("dequeue",), 11, 99, 12))
-history.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
-before = most_kb()
-result = check(history, queue(), memory_bytes=100_000_000, prefer="search")
-print(result.cause, most_kb() - before)
-"""
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    cause, grown_kb = ran.stdout.split()
-    assert cause == "memory"
-    assert 50_000 < int(grown_kb) < 200_000
 
 
 def test_the_estimate_of_memory_is_near_the_truth() -> None:

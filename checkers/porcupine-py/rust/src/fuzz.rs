@@ -470,7 +470,7 @@ fn judge<O: Asking>(
         match search.run(
             &problem,
             &mut *machine,
-            &mut Limits { steps, until: None, memory_bytes: None, pulse: &mut pulse },
+            &mut Limits { steps, until: None, memory_bytes: None, ceiling_bytes: None, pulse: &mut pulse },
         )? {
             Outcome::Pause => {}
             Outcome::Ok => break true,

@@ -12,23 +12,25 @@ mod native;
 mod oracle;
 mod parse;
 mod problem;
+mod resident;
 mod search;
 mod zones;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::machine::Machine;
-use crate::parse::{Parsed, Spec};
+use crate::parse::{Clock, Parsed, Spec};
 use crate::problem::Problem;
 use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 1;
+const API: u32 = 2;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -87,6 +89,7 @@ struct Given {
     steps: Option<u64>,
     until: Option<Instant>,
     memory_bytes: Option<usize>,
+    ceiling_bytes: Option<usize>,
 }
 
 fn go(problem: &Problem, machine: &mut dyn Machine, run: &mut dyn Run, given: Given) -> PyResult<Outcome> {
@@ -95,6 +98,7 @@ fn go(problem: &Problem, machine: &mut dyn Machine, run: &mut dyn Run, given: Gi
         steps: given.steps,
         until: given.until,
         memory_bytes: given.memory_bytes,
+        ceiling_bytes: given.ceiling_bytes,
         pulse: &mut pulse,
     };
     run.run(problem, machine, &mut limits)
@@ -107,10 +111,11 @@ fn instant_after(seconds: Option<f64>) -> Option<Instant> {
 
 #[pymethods]
 impl Search {
-    /// A search for a history that was validated, or None where this core does not apply. `spec` names a
-    /// ready model; without one the model is asked: take(place, state) gives the state after, or -1.
+    /// A search for a history that was validated; None where this core does not apply, and when `seconds` are over.
+    /// `spec` names a ready model; without one the model is asked: take(place, state) gives the state after, or
+    /// -1, and states.bytes what they weigh. `room_bytes`: what lists of who is open when may take.
     #[staticmethod]
-    #[pyo3(signature = (operations, sees_failures, spec, readonly, take, held, partials))]
+    #[pyo3(signature = (operations, sees_failures, spec, readonly, take, states, partials, seconds=None, room_bytes=None))]
     #[allow(clippy::too_many_arguments)]
     fn open<'py>(
         py: Python<'py>,
@@ -119,24 +124,34 @@ impl Search {
         spec: Option<&Bound<'py, PyAny>>,
         readonly: Option<&Bound<'py, PyAny>>,
         take: &Bound<'py, PyAny>,
-        held: &Bound<'py, PyAny>,
+        states: &Bound<'py, PyAny>,
         partials: bool,
+        seconds: Option<f64>,
+        room_bytes: Option<usize>,
     ) -> PyResult<Option<Search>> {
         guarded(py, || {
-            let Some(timed) = parse::beside(parse::timed(operations, sees_failures), py)? else {
-                return Ok(None);
-            };
+            let mut clock = Clock::new(instant_after(seconds));
+            let timed = parse::beside(parse::timed(operations, sees_failures, &mut clock), py)?;
+            let Some(timed) = timed else { return Ok(None) };
             let found = match spec {
-                Some(spec) => parse::beside(parse::native(&timed, &spec_of(spec)?), py)?,
+                Some(spec) => parse::beside(parse::native(&timed, &spec_of(spec)?, &mut clock), py)?,
                 None => None,
             };
+            if clock.passed() {
+                return Ok(None);
+            }
             let native = found.is_some();
             let Parsed { raws, pure, machine } = match found {
                 Some(parsed) => parsed,
-                None => parse::asked(&timed, readonly, take, held)?,
+                None => match parse::asked(&timed, readonly, take, states, &mut clock) {
+                    Err(error) if clock.passed() && error.is_instance_of::<PyTimeoutError>(py) => {
+                        return Ok(None);
+                    }
+                    other => other?,
+                },
             };
             let kinds = pure.len();
-            let Some(problem) = Problem::new(&raws, kinds, &pure) else { return Ok(None) };
+            let Some(problem) = Problem::within(&raws, kinds, &pure, room_bytes) else { return Ok(None) };
             let Some(run) = search::search(&problem, kinds, problem.returns(), partials) else {
                 return Ok(None);
             };
@@ -165,19 +180,23 @@ impl Search {
         self.run.most()
     }
 
-    /// "ok", "illegal", "timeout", "memory", or None when the steps were used up first.
+    /// "ok", "illegal", "timeout", "memory", or None when the steps were used up first. `ceiling_bytes`: what the
+    /// whole process may come to, if the search itself holds more than half of `memory_bytes`.
+    #[pyo3(signature = (steps, seconds, memory_bytes, ceiling_bytes=None))]
     fn run(
         &mut self,
         py: Python<'_>,
         steps: Option<u64>,
         seconds: Option<f64>,
         memory_bytes: Option<usize>,
+        ceiling_bytes: Option<usize>,
     ) -> PyResult<Option<&'static str>> {
         guarded(py, || {
             let given = Given {
                 steps: steps.map(|steps| self.run.steps().saturating_add(steps)),
                 until: instant_after(seconds),
                 memory_bytes,
+                ceiling_bytes,
             };
             Ok(match self.drive(py, given)? {
                 Outcome::Ok => Some("ok"),
@@ -190,26 +209,49 @@ impl Search {
     }
 
     /// The longest order met; the full one when the verdict is "ok".
-    fn best(&self) -> Vec<u32> {
-        self.run.best(&self.problem)
+    fn best(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
+        guarded(py, || Ok(self.run.best(&self.problem)))
     }
 
-    fn partials(&self) -> Vec<Vec<u32>> {
-        self.run.partials(&self.problem)
+    /// Orders as lists that share their numbers, for there can be millions of them.
+    fn partials<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        guarded(py, || {
+            let most = self.problem.source.iter().max().map_or(0, |&most| most as usize + 1);
+            let mut numbers: Vec<Option<Bound<'py, PyAny>>> = vec![None; most];
+            let orders = PyList::empty(py);
+            for order in self.run.partials(&self.problem) {
+                let shown = PyList::empty(py);
+                for place in order {
+                    if numbers[place as usize].is_none() {
+                        numbers[place as usize] = Some(place.into_pyobject(py)?.into_any());
+                    }
+                    shown.append(numbers[place as usize].as_ref())?;
+                }
+                orders.append(shown)?;
+            }
+            Ok(orders)
+        })
     }
 
     /// Where an illegal history gets stuck: (the operation whose return no order gets past, whether one is
     /// known to explain all before it, [(state, order)] of ways there). With foresight this takes searches
-    /// of prefixes, for `seconds` at most.
-    fn stuck(&mut self, py: Python<'_>, seconds: f64) -> PyResult<(u32, bool, Ways)> {
+    /// of prefixes, for `seconds` at most, each within `memory_bytes`.
+    #[pyo3(signature = (seconds, memory_bytes=None))]
+    fn stuck(
+        &mut self,
+        py: Python<'_>,
+        seconds: f64,
+        memory_bytes: Option<usize>,
+    ) -> PyResult<(u32, bool, Ways)> {
         guarded(py, || {
             if !self.machine.grows() {
                 let at = self.problem.by_return[self.run.furthest() as usize] as usize;
                 let finals = self.run.finals(&self.problem).into_iter().map(|f| (f.state, f.order)).collect();
                 return Ok((self.problem.source[at], true, finals));
             }
-            let until = instant_after(Some(seconds));
-            let (returns, order, exact) = self.shortest(py, until)?;
+            let given =
+                Given { steps: None, until: instant_after(Some(seconds)), memory_bytes, ceiling_bytes: None };
+            let (returns, order, exact) = self.shortest(py, given)?;
             let at = self.problem.by_return[returns as usize - 1] as usize;
             Ok((self.problem.source[at], exact, vec![(0, order)]))
         })
@@ -220,14 +262,17 @@ impl Search {
         self.run.held_bytes()
     }
 
-    fn forget(&mut self) {
-        self.run.forget();
+    fn forget(&mut self, py: Python<'_>) -> PyResult<()> {
+        guarded(py, || {
+            self.run.forget();
+            Ok(())
+        })
     }
 }
 
 impl Search {
     /// The shortest illegal prefix, by halving: what explains a longer prefix explains a shorter one.
-    fn shortest(&mut self, py: Python<'_>, until: Option<Instant>) -> PyResult<(u32, Vec<u32>, bool)> {
+    fn shortest(&mut self, py: Python<'_>, given: Given) -> PyResult<(u32, Vec<u32>, bool)> {
         if let Some((returns, order)) = &self.prefix {
             return Ok((*returns, order.clone(), true));
         }
@@ -237,7 +282,6 @@ impl Search {
             let middle = legal + (illegal - legal) / 2;
             let Some(mut run) = search::search(&self.problem, self.kinds, middle, false) else { break };
             let (problem, machine) = (&self.problem, &mut *self.machine);
-            let given = Given { steps: None, until, memory_bytes: None };
             match py.detach(|| go(problem, machine, &mut *run, given))? {
                 Outcome::Ok => {
                     legal = middle;
@@ -254,17 +298,20 @@ impl Search {
 
 /// What the zones say of a register's history: True (they apply, and find nothing wrong), False (they do not
 /// apply), or None: then the zones in Python have the say. `swaps`: compare-and-set is one of its operations.
+/// After `seconds` it gives up, and says None.
 #[pyfunction]
-#[pyo3(name = "zones")]
+#[pyo3(name = "zones", signature = (operations, initial, skip, swaps, seconds=None))]
 fn zones_of<'py>(
     py: Python<'py>,
     operations: &Bound<'py, PyList>,
     initial: &Bound<'py, PyAny>,
     skip: usize,
     swaps: bool,
+    seconds: Option<f64>,
 ) -> PyResult<Option<bool>> {
     guarded(py, || {
-        let columns = parse::beside(zones::read(operations, initial, skip, swaps), py)?;
+        let mut clock = Clock::new(instant_after(seconds));
+        let columns = parse::beside(zones::read(operations, initial, skip, swaps, &mut clock), py)?;
         let answer = columns.map_or(Answer::Ask, |columns| py.detach(|| zones::judge(&columns)));
         Ok(match answer {
             Answer::Accept => Some(true),
@@ -306,8 +353,9 @@ fn _oracle<'py>(
     spec: &Bound<'py, PyAny>,
 ) -> PyResult<Option<bool>> {
     guarded(py, || {
-        let Some(timed) = parse::timed(operations, sees_failures)? else { return Ok(None) };
-        match parse::beside(parse::native(&timed, &spec_of(spec)?), py)? {
+        let mut clock = Clock::new(None);
+        let Some(timed) = parse::timed(operations, sees_failures, &mut clock)? else { return Ok(None) };
+        match parse::beside(parse::native(&timed, &spec_of(spec)?, &mut clock), py)? {
             Some(mut parsed) if parsed.raws.len() <= 64 => {
                 Ok(Some(oracle::linearizable(&parsed.raws, &mut *parsed.machine)?))
             }

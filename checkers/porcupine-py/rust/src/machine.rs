@@ -2,6 +2,8 @@
 
 use pyo3::PyErr;
 
+use crate::memory::Held;
+
 pub const REFUSED: u32 = u32::MAX;
 
 /// What a kind of operation has to do with foresight; see `Core::promising`.
@@ -24,7 +26,8 @@ pub trait Machine: Send + Sync {
         false
     }
 
-    fn held_bytes(&self) -> usize;
+    /// What its states take.
+    fn held(&self) -> Held;
 
     /// Whether states only ever grow, but for resets: then `may_become` is asked.
     fn grows(&self) -> bool {

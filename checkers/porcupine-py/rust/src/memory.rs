@@ -1,4 +1,8 @@
 //! What the search remembers: masks, sets of used operations, and the configurations it has met.
+//!
+//! What is counted against a memory limit is what the process grows by. A list is as large as its capacity, so
+//! that large ones grow by an eighth and not to the double (the system moves their pages, and copies nothing). A
+//! hash table stands twice in memory while it grows, so that what this will take is counted before it does.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -47,6 +51,53 @@ impl Hasher for Mixer {
 }
 
 pub type Mixed<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
+
+/// Bytes held, and what a table will take besides while it grows, if it is about to.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Held {
+    pub now: usize,
+    pub soon: usize,
+}
+
+impl std::ops::Add for Held {
+    type Output = Held;
+
+    fn add(self, other: Held) -> Held {
+        Held { now: self.now + other.now, soon: self.soon + other.soon }
+    }
+}
+
+/// From this length on a list grows by an eighth.
+const LONG: usize = 1 << 15;
+/// Smaller tables are not looked at for whether they are about to grow.
+const CROWDED_MIN: usize = 1 << 12;
+
+/// Append, and take a little more room at a time than `push` when the list is long.
+pub fn push<T>(list: &mut Vec<T>, item: T) {
+    make_room(list, 1);
+    list.push(item);
+}
+
+pub fn make_room<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more && list.len() >= LONG {
+        list.reserve_exact(more.max(list.len() / 8));
+    }
+}
+
+/// What a table takes now.
+pub fn table_bytes<K, V>(table: &Mixed<K, V>) -> usize {
+    table.capacity() / 7 * 8 * (std::mem::size_of::<(K, V)>() + 1)
+}
+
+/// What a table takes besides while it grows, if it soon will: the new one has twice the room.
+pub fn growth_bytes<K, V>(table: &Mixed<K, V>) -> usize {
+    let capacity = table.capacity();
+    if capacity >= CROWDED_MIN && table.len() > capacity - capacity / 8 {
+        2 * table_bytes(table)
+    } else {
+        0
+    }
+}
 
 /// A mask of slots of fixed width.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,6 +150,7 @@ impl Rows {
     pub fn with(&mut self, id: u32, bit: u32) -> u32 {
         let from = id as usize * self.width;
         let made = (self.words.len() / self.width) as u32;
+        make_room(&mut self.words, self.width);
         self.words.extend_from_within(from..from + self.width);
         self.words[made as usize * self.width + (bit >> 6) as usize] |= 1 << (bit & 63);
         made
@@ -129,7 +181,7 @@ impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
         match self.first.entry(key) {
             std::collections::hash_map::Entry::Vacant(slot) => {
                 slot.insert(made);
-                self.entries.push((used, NONE));
+                push(&mut self.entries, (used, NONE));
                 true
             }
             std::collections::hash_map::Entry::Occupied(mut slot) => {
@@ -152,7 +204,7 @@ impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
                     self.entries[outdone as usize].0 = used;
                 } else if length < RIVALS_MAX {
                     slot.insert(made);
-                    self.entries.push((used, head));
+                    push(&mut self.entries, (used, head));
                 }
                 true
             }
@@ -175,6 +227,10 @@ impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
     }
 
     pub fn held_bytes(&self) -> usize {
-        self.first.capacity() * 8 / 7 * (std::mem::size_of::<(K, u32)>() + 1) + 8 * self.entries.capacity()
+        table_bytes(&self.first) + 8 * self.entries.capacity()
+    }
+
+    pub fn growth_bytes(&self) -> usize {
+        growth_bytes(&self.first)
     }
 }

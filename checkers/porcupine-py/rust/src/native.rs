@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use pyo3::PyErr;
 
 use crate::machine::{Machine, Role, REFUSED};
-use crate::memory::{Mixed, Mixer};
+use crate::memory::{growth_bytes, make_room, push, table_bytes, Held, Mixed, Mixer};
 use crate::problem::NONE;
 
 /// What came back from an operation that can fail: not told, or whether it did what it was asked.
@@ -126,8 +126,8 @@ impl Machine for Register {
         true
     }
 
-    fn held_bytes(&self) -> usize {
-        0
+    fn held(&self) -> Held {
+        Held::default()
     }
 }
 
@@ -162,17 +162,19 @@ impl<T: Copy + Eq + Hash> Interner<T> {
         }
         let made = self.next.len() as u32;
         self.first.insert(digest, made);
-        self.next.push(head);
+        push(&mut self.next, head);
+        make_room(&mut self.all, state.len());
         self.all.extend_from_slice(state);
-        self.ends.push(self.all.len());
+        push(&mut self.ends, self.all.len());
         made
     }
 
-    fn held_bytes(&self) -> usize {
-        self.all.capacity() * std::mem::size_of::<T>()
+    fn held(&self) -> Held {
+        let now = self.all.capacity() * std::mem::size_of::<T>()
             + 8 * self.ends.capacity()
             + 4 * self.next.capacity()
-            + self.first.capacity() * 8 / 7 * 17
+            + table_bytes(&self.first);
+        Held { now, soon: growth_bytes(&self.first) }
     }
 }
 
@@ -340,8 +342,8 @@ impl Machine for Words {
         })
     }
 
-    fn held_bytes(&self) -> usize {
-        self.states.held_bytes()
+    fn held(&self) -> Held {
+        self.states.held()
     }
 }
 
@@ -400,8 +402,8 @@ impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
         })
     }
 
-    fn held_bytes(&self) -> usize {
-        self.states.held_bytes()
+    fn held(&self) -> Held {
+        self.states.held()
     }
 
     fn grows(&self) -> bool {

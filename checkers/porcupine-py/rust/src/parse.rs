@@ -5,14 +5,15 @@
 //! raises what there is to raise.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyException, PyTimeoutError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use crate::machine::Machine;
-use crate::memory::Mixed;
+use crate::memory::{Held, Mixed};
 use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Told, Words};
 use crate::problem::{Raw, NONE};
 
@@ -49,6 +50,41 @@ impl Marks {
         } else {
             Ok(None)
         }
+    }
+}
+
+/// Looks at the deadline and for signals now and then, while Python's objects are read.
+pub struct Clock {
+    until: Option<Instant>,
+    ticks: u32,
+}
+
+const TICKS_PER_LOOK: u32 = 1 << 12;
+
+impl Clock {
+    pub fn new(until: Option<Instant>) -> Clock {
+        Clock { until, ticks: 0 }
+    }
+
+    /// An error when time is up, one for which `beside` says None: the caller has a clock of its own.
+    pub fn tick(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.ticks += 1;
+        if self.ticks % TICKS_PER_LOOK != 0 {
+            return Ok(());
+        }
+        self.look(py)
+    }
+
+    pub fn look(&self, py: Python<'_>) -> PyResult<()> {
+        py.check_signals()?;
+        if self.passed() {
+            return Err(PyTimeoutError::new_err("the deadline passed"));
+        }
+        Ok(())
+    }
+
+    pub fn passed(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
 
@@ -120,7 +156,11 @@ pub struct Timed<'py> {
 
 /// The operations that count, with UNKNOWN as the output of optional ones. None for times that are not
 /// whole numbers of 64 bits. The history was validated.
-pub fn timed<'py>(operations: &Bound<'py, PyList>, sees_failures: bool) -> PyResult<Option<Vec<Timed<'py>>>> {
+pub fn timed<'py>(
+    operations: &Bound<'py, PyList>,
+    sees_failures: bool,
+    clock: &mut Clock,
+) -> PyResult<Option<Vec<Timed<'py>>>> {
     let py = operations.py();
     let unknown = Marks::get(py)?.unknown.bind(py);
     let names = [
@@ -132,6 +172,7 @@ pub fn timed<'py>(operations: &Bound<'py, PyList>, sees_failures: bool) -> PyRes
     ];
     let mut found = Vec::with_capacity(operations.len());
     for (source, operation) in operations.iter().enumerate() {
+        clock.tick(py)?;
         let outcome = operation.getattr(names[0])?;
         let outcome = outcome.cast::<PyString>()?.to_str()?;
         let optional = outcome == "info";
@@ -418,14 +459,18 @@ fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Box<[u8]>> {
 }
 
 /// A ready model's history, or None where its twin does not apply.
-pub fn native<'py>(operations: &[Timed<'py>], spec: &Spec<'py>) -> PyResult<Option<Parsed>> {
+pub fn native<'py>(
+    operations: &[Timed<'py>],
+    spec: &Spec<'py>,
+    clock: &mut Clock,
+) -> PyResult<Option<Parsed>> {
     let py = spec.initial.py();
     let mut reader = Reader { marks: Marks::get(py)?, values: Values::new(py), keys: Values::new(py), spec };
     let initial = &spec.initial;
     match spec.name.as_str() {
         "append" => {
             let first = bytes(initial)?;
-            let Some((raws, kinds)) = kinds(operations, Grow::pure, |i, o| reader.text(i, o))? else {
+            let Some((raws, kinds)) = kinds(operations, clock, Grow::pure, |i, o| reader.text(i, o))? else {
                 return Ok(None);
             };
             Ok(Some(Parsed {
@@ -435,7 +480,7 @@ pub fn native<'py>(operations: &[Timed<'py>], spec: &Spec<'py>) -> PyResult<Opti
             }))
         }
         "list" => {
-            let Some((raws, kinds)) = kinds(operations, Grow::pure, |i, o| reader.grow(i, o))? else {
+            let Some((raws, kinds)) = kinds(operations, clock, Grow::pure, |i, o| reader.grow(i, o))? else {
                 return Ok(None);
             };
             Ok(Some(Parsed {
@@ -471,7 +516,7 @@ pub fn native<'py>(operations: &[Timed<'py>], spec: &Spec<'py>) -> PyResult<Opti
                 _ => {}
             }
             let Some((raws, mut ops)) =
-                kinds(operations, Op::pure, |i, o| reader.op(shape, name != "register", i, o))?
+                kinds(operations, clock, Op::pure, |i, o| reader.op(shape, name != "register", i, o))?
             else {
                 return Ok(None);
             };
@@ -528,6 +573,7 @@ impl Reader<'_, '_> {
 /// that are pure are left out. None as soon as one cannot be read.
 fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
     operations: &[Timed<'py>],
+    clock: &mut Clock,
     pure: impl Fn(&O) -> bool,
     mut read: impl FnMut(&Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
 ) -> PyResult<Option<(Vec<Raw>, Vec<O>)>> {
@@ -535,6 +581,7 @@ fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
     let mut number: Mixed<O, u32> = HashMap::default();
     let mut known: Vec<O> = Vec::new();
     for operation in operations {
+        clock.tick(operation.input.py())?;
         if !operation.input.is_exact_instance_of::<PyTuple>() {
             return Ok(None);
         }
@@ -567,8 +614,8 @@ fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
 struct Asked {
     /// take(place in the history, state) -> state, or -1.
     take: Py<PyAny>,
-    /// held() -> what the states weigh.
-    held: Py<PyAny>,
+    /// The states: their attribute `bytes` is what they weigh.
+    states: Py<PyAny>,
     sources: Vec<u32>,
 }
 
@@ -580,8 +627,13 @@ impl Machine for Asked {
         })
     }
 
-    fn held_bytes(&self) -> usize {
-        Python::attach(|py| self.held.call0(py).and_then(|held| held.extract(py)).unwrap_or(0))
+    fn held(&self) -> Held {
+        // To read an attribute runs no code, so that nothing can be raised here and get lost.
+        let now = Python::attach(|py| {
+            let bytes = self.states.getattr(py, pyo3::intern!(py, "bytes"));
+            bytes.and_then(|bytes| bytes.extract(py)).unwrap_or(0)
+        });
+        Held { now, soon: 0 }
     }
 }
 
@@ -591,7 +643,8 @@ pub fn asked<'py>(
     operations: &[Timed<'py>],
     readonly: Option<&Bound<'py, PyAny>>,
     take: &Bound<'py, PyAny>,
-    held: &Bound<'py, PyAny>,
+    states: &Bound<'py, PyAny>,
+    clock: &mut Clock,
 ) -> PyResult<Parsed> {
     let py = take.py();
     let number = PyDict::new(py);
@@ -599,12 +652,16 @@ pub fn asked<'py>(
     let mut pure: Vec<bool> = Vec::new();
     let mut sources: Vec<u32> = Vec::new();
     for operation in operations {
+        clock.tick(py)?;
         let made = sources.len() as u32;
         let kind = kind_of(&number, operation, made)?;
         if kind == made {
             sources.push(operation.source);
             pure.push(match readonly {
-                Some(readonly) => readonly.call1((&operation.input, &operation.output))?.is_truthy()?,
+                Some(readonly) => {
+                    clock.look(py)?; // nobody knows how long the model takes
+                    readonly.call1((&operation.input, &operation.output))?.is_truthy()?
+                }
                 None => false,
             });
         }
@@ -619,7 +676,7 @@ pub fn asked<'py>(
             source: operation.source,
         });
     }
-    let machine = Box::new(Asked { take: take.clone().unbind(), held: held.clone().unbind(), sources });
+    let machine = Box::new(Asked { take: take.clone().unbind(), states: states.clone().unbind(), sources });
     Ok(Parsed { raws, pure, machine })
 }
 

@@ -61,6 +61,16 @@ impl Problem {
     /// None when the history is too concurrent. `pure` is by kind; optional operations of a pure kind
     /// must have been left out.
     pub fn new(raws: &[Raw], kinds: usize, pure_kind: &[bool]) -> Option<Problem> {
+        Problem::within(raws, kinds, pure_kind, None)
+    }
+
+    /// As `new`, also None when its lists would take more than `room_bytes`.
+    pub fn within(
+        raws: &[Raw],
+        kinds: usize,
+        pure_kind: &[bool],
+        room_bytes: Option<usize>,
+    ) -> Option<Problem> {
         let count = raws.len();
         let mut by_call: Vec<u32> = (0..count as u32).filter(|&o| !raws[o as usize].optional).collect();
         by_call.sort_by_key(|&o| raws[o as usize].call);
@@ -102,7 +112,7 @@ impl Problem {
             });
             total += (place[o as usize] - opens[o as usize] + 1) as usize;
         }
-        if total > OPEN_MAX {
+        if total > room_bytes.map_or(OPEN_MAX, |room| OPEN_MAX.min(room / 4)) {
             return None;
         }
         for (position, &o) in optional.iter().enumerate() {

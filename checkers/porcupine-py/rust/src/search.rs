@@ -14,6 +14,7 @@
 //! Two strategies share this: depth first, which is quick to find an order, and by place, which is quick
 //! to find that there is none and forgets each place as it leaves it. They take turns.
 
+mod orders;
 mod slices;
 mod strategies;
 
@@ -22,7 +23,7 @@ use std::time::Instant;
 use pyo3::PyErr;
 
 use crate::machine::{Machine, Role, REFUSED};
-use crate::memory::{Bits, Mixed, Rows};
+use crate::memory::{growth_bytes, push, table_bytes, Bits, Held, Mixed, Rows};
 use crate::problem::{Problem, NONE};
 
 pub use slices::{search, Run};
@@ -81,6 +82,8 @@ pub struct Limits<'a> {
     pub steps: Option<u64>,
     pub until: Option<Instant>,
     pub memory_bytes: Option<usize>,
+    /// What the whole process may come to, if the search itself holds more than half of what it may.
+    pub ceiling_bytes: Option<usize>,
     /// Called some times a second at most; an error ends the run.
     pub pulse: &'a mut dyn FnMut() -> Result<(), PyErr>,
 }
@@ -137,21 +140,23 @@ impl<'p, const N: usize> Core<'p, N> {
 
     /// Start the record of orders anew, with the longest one alone.
     fn forget_orders(&mut self) {
-        let mut kept: Vec<(u32, u32)> = Vec::with_capacity(self.most as usize);
-        let mut node = self.best;
-        while node != NONE {
-            kept.push(self.nodes[node as usize]);
-            node = self.nodes[node as usize].0;
-        }
-        kept.reverse();
-        for (at, entry) in kept.iter_mut().enumerate() {
-            entry.0 = if at == 0 { NONE } else { at as u32 - 1 };
-        }
-        self.best = if kept.is_empty() { NONE } else { kept.len() as u32 - 1 };
-        self.nodes = kept;
         self.longest.iter_mut().for_each(|known| *known = (0, NONE));
         self.finals.clear();
+        let best = &mut self.best;
+        orders::collect(&mut self.nodes, |visit| visit(best));
         self.rows = Rows::new(self.problem.optional.len());
+    }
+
+    /// Let go of the orders that lead nowhere and that nobody will ask for.
+    fn collect_orders(&mut self, wide: &mut strategies::Wide<N>) {
+        let (best, finals, longest) = (&mut self.best, &mut self.finals, &mut self.longest);
+        orders::collect(&mut self.nodes, |visit| {
+            visit(best);
+            finals.iter_mut().chain(longest.iter_mut()).for_each(|(_, node)| visit(node));
+            for place in wide.places.values_mut() {
+                place.configs.iter_mut().for_each(|config| visit(&mut config.node));
+            }
+        });
     }
 
     fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
@@ -190,7 +195,7 @@ impl<'p, const N: usize> Core<'p, N> {
     }
 
     fn extend(&mut self, config: &mut Config<N>, operation: u32) {
-        self.nodes.push((config.node, operation));
+        push(&mut self.nodes, (config.node, operation));
         config.node = self.nodes.len() as u32 - 1;
         config.depth += 1;
     }
@@ -371,14 +376,14 @@ impl<'p, const N: usize> Core<'p, N> {
         }
     }
 
-    fn held_bytes(&self) -> usize {
-        8 * self.nodes.capacity()
+    fn held(&self) -> Held {
+        let now = 8 * self.nodes.capacity()
             + 8 * self.rows.words.capacity()
             + 4 * self.table.flat.capacity()
-            + self.table.rest.capacity() * 8 / 7 * 17
+            + table_bytes(&self.table.rest)
             + 8 * self.longest.capacity()
-            + self.problem.held_bytes()
-            + self.machine.held_bytes()
+            + self.problem.held_bytes();
+        Held { now, soon: growth_bytes(&self.table.rest) } + self.machine.held()
     }
 }
 

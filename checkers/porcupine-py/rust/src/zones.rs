@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 
 use crate::memory::Mixed;
-use crate::parse::{Marks, Values};
+use crate::parse::{Clock, Marks, Values};
 use crate::problem::NONE;
 
 const NEVER: i64 = i64::MAX;
@@ -42,6 +42,7 @@ pub fn read<'py>(
     initial: &Bound<'py, PyAny>,
     skip: usize,
     may_swap: bool,
+    clock: &mut Clock,
 ) -> PyResult<Option<Columns>> {
     let py = operations.py();
     let marks = Marks::get(py)?;
@@ -59,6 +60,7 @@ pub fn read<'py>(
     ];
     let at = 1 + skip;
     for operation in operations.iter() {
+        clock.tick(py)?;
         let outcome = operation.getattr(names[0])?;
         let outcome = outcome.cast::<PyString>()?.to_str()?;
         if outcome == "fail" {

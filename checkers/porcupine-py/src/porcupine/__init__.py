@@ -17,8 +17,15 @@ from porcupine.checker import (
 )
 from porcupine.columns import RegisterColumns, check_columns
 from porcupine.engine import core
-from porcupine.errors import FormatError, HistoryError, ModelError, PorcupineError
+from porcupine.errors import (
+    FormatError,
+    HistoryError,
+    ModelError,
+    PorcupineError,
+    Undecided,
+)
 from porcupine.history import EMPTY, UNKNOWN, Event, EventKind, Operation, operations_of
+from porcupine.limits import DEFAULT_MEMORY, default_memory_bytes
 from porcupine.linearization import Annotation, LinearizationInfo
 from porcupine.model import Model, NondeterministicModel, StepContext
 from porcupine.result import GateResult, PartResult, Progress, Result, Witness
@@ -29,6 +36,7 @@ DISTRIBUTION: Final = "porcupine-py (driftline)"
 """Proves which porcupine was imported: the name is free on the package index."""
 
 __all__ = [
+    "DEFAULT_MEMORY",
     "DISTRIBUTION",
     "EMPTY",
     "UNKNOWN",
@@ -51,6 +59,7 @@ __all__ = [
     "Result",
     "Saw",
     "StepContext",
+    "Undecided",
     "Witness",
     "check",
     "check_columns",
@@ -62,6 +71,7 @@ __all__ = [
     "check_operations_verbose",
     "check_verbose",
     "core",
+    "default_memory_bytes",
     "operations_of",
     "visualize",
     "visualize_path",

@@ -9,15 +9,26 @@ outweighs a part that was not decided.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from math import isnan
 from time import monotonic
 from typing import Any, Final, Literal, cast
 
-from porcupine.errors import HistoryError, ModelError
+from porcupine.errors import HistoryError, ModelError, Undecided
 from porcupine.history import Event, EventKind, Operation, operations_of, validate
 from porcupine.impasse import find_impasse
+from porcupine.limits import (
+    DEFAULT_MEMORY,
+    Allowance,
+    Limits,
+    MemoryLimit,
+    TimeIsUp,
+    deadline_of,
+    memory_limit_bytes,
+    must_not_be_over,
+)
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
 from porcupine.native import NativeSearch, open_search
@@ -55,37 +66,29 @@ class _Part:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class _Limits:
-    deadline: float | None
-    memory_bytes: int | None
-    step_limit: int | None
-    steps: int = 0
-    # One illegal part ends the check, unless all are wanted for a picture.
-    to_the_end: bool = False
-    # What each undecided part's search remembers, by the search's id.
-    held_bytes: dict[int, int] = field(default_factory=dict)
-
-
 def check(
     history: Sequence[Operation] | Sequence[Event],
     model: Model,
     *,
     timeout_s: float | None = None,
-    memory_bytes: int | None = None,
+    memory_bytes: MemoryLimit = DEFAULT_MEMORY,
     step_limit: int | None = None,
     prefer: Prefer = "auto",
 ) -> Result:
     """Judge a history of operations, or of events, against a model.
 
-    timeout_s: wall-clock seconds; 0 and None mean no limit. memory_bytes: an estimate of what the searches
-    remember, checked some thousand times a second; the history itself is not counted. step_limit: about how
-    many transitions the searches may try, all parts together. A limit that is met makes the verdict
-    "unknown" unless an illegal part was found before. prefer: "gate" never searches (cause "not
-    applicable"), "search" never asks the gate.
+    timeout_s: wall-clock seconds; 0 and None mean no limit. It is kept to within a tenth or 50 ms, but that one
+    call of the model's own functions cannot be interrupted. memory_bytes: what the searches may remember, by an
+    estimate that the process' growth stays close to; the history itself is not counted. Unless told, it is 2 GiB
+    or a quarter of the memory there is, whichever is less; None means no limit. step_limit: about how many
+    transitions the searches may try, all parts together. A limit that is met makes the verdict "unknown" unless
+    an illegal part was found before. prefer: "gate" never searches (cause "not applicable"), "search" never asks
+    the gate.
+    What a result shows beyond its verdict is worked out when it is asked for: a witness within what was left of
+    the timeout or 50 ms, whichever is more, or 10 s if there was no timeout.
     Raises HistoryError and ModelError for questions without a sense, and whatever the model raises.
     """
-    limits = _Limits(_deadline(timeout_s), memory_bytes, step_limit)
+    limits = _limits(timeout_s, memory_bytes, step_limit)
     result, _ = _check(history, model, limits, prefer)
     return result
 
@@ -95,32 +98,52 @@ def check_verbose(
     model: Model,
     *,
     timeout_s: float | None = None,
-    memory_bytes: int | None = None,
+    memory_bytes: MemoryLimit = DEFAULT_MEMORY,
     step_limit: int | None = None,
     prefer: Prefer = "auto",
 ) -> tuple[Result, LinearizationInfo]:
-    """As check, with what a picture needs; so no part is left undecided when another proves illegal."""
-    limits = _Limits(_deadline(timeout_s), memory_bytes, step_limit, to_the_end=True)
+    """As check, with what a picture needs; so no part is left undecided when another proves illegal.
+
+    Orders and witnesses are worked out when they are asked for: those of illegal parts within what was left of
+    the timeout or 50 ms, whichever is more, or 10 s if there was no timeout; together, not each.
+    """
+    limits = _limits(timeout_s, memory_bytes, step_limit)
+    limits.to_the_end = True
     result, parts = _check(history, model, limits, prefer)
     info = LinearizationInfo()
+    allowance = Allowance(limits.witness_seconds())
     for part in parts:
-        info.keys.append(part.key)
-        info.history.append(part.operations)
-        info.verdicts.append(part.verdict or "unknown")
-        info.causes.append(part.cause)
-        witness = part.witness() if callable(part.witness) else part.witness
-        if witness is not None and witness.stuck_at is None:
-            witness, orders = find_impasse(model, part.operations, witness)
-        else:
-            orders = [] if part.orders is None else part.orders()
-        info.witnesses.append(witness)
-        info.orders.append(orders)
+        info.add_part(
+            part.key,
+            part.operations,
+            part.verdict or "unknown",
+            part.cause,
+            partial(_worked_out, part, model, allowance, limits.memory_bytes),
+        )
     return result, info
 
 
+def _worked_out(
+    part: _Part, model: Model, allowance: Allowance, memory_bytes: int | None
+) -> tuple[Witness | None, list[list[int]]]:
+    """A part's witness and orders, for a picture."""
+    if part.verdict != "illegal":
+        return None, [] if part.orders is None else part.orders()
+    left = allowance.left()
+    if part.search is not None and callable(part.witness):
+        part.witness = _search_witness(part, model, left, memory_bytes)
+    witness = part.witness() if callable(part.witness) else part.witness
+    if witness is not None and witness.stuck_at is None:
+        return find_impasse(model, part.operations, witness, monotonic() + left)
+    return witness, [] if part.orders is None else part.orders()
+
+
 def check_operations(model: Model, history: Sequence[Operation]) -> bool:
-    """Whether the history is linearizable, however long that takes to find out."""
-    return check(history, model).verdict == "ok"
+    """Whether the history is linearizable, however long that takes to find out.
+
+    Raises Undecided when it takes more than the memory `check` allows: neither answer would be true.
+    """
+    return _decided(check(history, model))
 
 
 def check_operations_timeout(
@@ -131,15 +154,22 @@ def check_operations_timeout(
 
 
 def check_operations_verbose(
-    model: Model, history: Sequence[Operation], timeout_s: float | None
+    model: Model,
+    history: Sequence[Operation],
+    timeout_s: float | None,
+    *,
+    memory_bytes: MemoryLimit = DEFAULT_MEMORY,
 ) -> tuple[CheckResult, LinearizationInfo]:
-    """As check_operations_timeout, with orders for a picture; so no part is left when another is illegal."""
-    return _verbose(model, history, timeout_s)
+    """As check_operations_timeout, with orders for a picture; so no part is left when another is illegal.
+
+    The orders are worked out when they are asked for.
+    """
+    return _verbose(model, history, timeout_s, memory_bytes)
 
 
 def check_events(model: Model, history: Sequence[Event]) -> bool:
     """As check_operations, for a list of events; a call without a return may or may not have happened."""
-    return check(history, model).verdict == "ok"
+    return _decided(check(history, model))
 
 
 def check_events_timeout(
@@ -150,10 +180,14 @@ def check_events_timeout(
 
 
 def check_events_verbose(
-    model: Model, history: Sequence[Event], timeout_s: float | None
+    model: Model,
+    history: Sequence[Event],
+    timeout_s: float | None,
+    *,
+    memory_bytes: MemoryLimit = DEFAULT_MEMORY,
 ) -> tuple[CheckResult, LinearizationInfo]:
     """As check_operations_verbose, for a list of events."""
-    return _verbose(model, history, timeout_s)
+    return _verbose(model, history, timeout_s, memory_bytes)
 
 
 _CHECK_RESULTS: Final[Mapping[Verdict, CheckResult]] = {
@@ -163,21 +197,37 @@ _CHECK_RESULTS: Final[Mapping[Verdict, CheckResult]] = {
 }
 
 
-def _deadline(timeout_s: float | None) -> float | None:
-    return monotonic() + timeout_s if timeout_s else None
+def _limits(timeout_s: float | None, memory_bytes: MemoryLimit, step_limit: int | None) -> Limits:
+    if timeout_s is not None and isnan(timeout_s):
+        raise HistoryError("timeout_s is not a number; give seconds, or None for no limit")
+    return Limits(deadline_of(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
+
+
+def _decided(result: Result) -> bool:
+    if result.verdict == "unknown":
+        raise Undecided(
+            f"asked for yes or no, but the check ran out of {result.cause}: {result.progress}; ask `check`, which can "
+            "say so, and takes limits (memory_bytes=None for none)"
+        )
+    return result.verdict == "ok"
 
 
 def _verbose(
-    model: Model, history: Sequence[Operation] | Sequence[Event], timeout_s: float | None
+    model: Model,
+    history: Sequence[Operation] | Sequence[Event],
+    timeout_s: float | None,
+    memory_bytes: MemoryLimit,
 ) -> tuple[CheckResult, LinearizationInfo]:
-    result, info = check_verbose(history, model, timeout_s=timeout_s)
+    result, info = check_verbose(history, model, timeout_s=timeout_s, memory_bytes=memory_bytes)
     return _CHECK_RESULTS[result.verdict], info
 
 
 # --- from a history to parts ----------------------------------------------------------------------
 
 
-def _parts_of(history: Sequence[Operation] | Sequence[Event], model: Model) -> list[_Part]:
+def _parts_of(
+    history: Sequence[Operation] | Sequence[Event], model: Model, deadline: float | None
+) -> list[_Part]:
     if history and isinstance(history[0], Event):
         events = cast("Sequence[Event]", history)
         operations = operations_of(events)
@@ -185,16 +235,15 @@ def _parts_of(history: Sequence[Operation] | Sequence[Event], model: Model) -> l
             return _parts_of_events(events, model)
     else:
         operations = list(cast("Sequence[Operation]", history))
-    validate(operations, model.sees_failures)
+    validate(operations, model.sees_failures, deadline)
     if model.partition is None:
         return [_Part(None, operations, list(range(len(operations))))]
-    places: dict[int, list[int]] = {}
-    for index, operation in enumerate(operations):
-        places.setdefault(id(operation), []).append(index)
     parts: list[_Part] = []
+    taken = _places(operations)
     for key, members in _keyed(model.partition(operations)):
+        must_not_be_over(deadline)
         try:
-            indices = [places[id(operation)].pop(0) for operation in members]
+            indices = [taken(id(operation)) for operation in members]
         except (KeyError, IndexError):
             raise ModelError(
                 f"model {model.name!r}: part {key!r} holds an operation that is not one of the history, or "
@@ -202,6 +251,18 @@ def _parts_of(history: Sequence[Operation] | Sequence[Event], model: Model) -> l
             ) from None
         parts.append(_Part(key, list(members), indices))
     return parts
+
+
+def _places(operations: list[Operation]) -> Callable[[int], int]:
+    """By the id of an operation its place in the history, each to be had once; KeyError or IndexError after that."""
+    place = dict(zip(map(id, operations), range(len(operations)), strict=True))
+    if len(place) == len(operations):
+        return place.pop
+    # One object stands for several operations.
+    places: dict[int, list[int]] = {}
+    for index, operation in enumerate(operations):
+        places.setdefault(id(operation), []).append(index)
+    return lambda identity: places[identity].pop(0)
 
 
 def _parts_of_events(events: Sequence[Event], model: Model) -> list[_Part]:
@@ -230,14 +291,17 @@ def _keyed(parts: Any) -> list[tuple[Hashable, Sequence[Any]]]:
 
 
 def _check(
-    history: Sequence[Operation] | Sequence[Event], model: Model, limits: _Limits, prefer: Prefer
+    history: Sequence[Operation] | Sequence[Event], model: Model, limits: Limits, prefer: Prefer
 ) -> tuple[Result, list[_Part]]:
     started = monotonic()
     if prefer not in ("auto", "gate", "search"):
         raise HistoryError(f'prefer is {prefer!r}; it must be "auto", "gate" or "search"')
-    parts = _parts_of(history, model)
-    if _ask_gates(parts, model, limits, prefer):
-        _run_searches(parts, model, limits)
+    try:
+        parts = _parts_of(history, model, limits.deadline)
+        if _ask_gates(parts, model, limits, prefer):
+            _run_searches(parts, model, limits)
+    except TimeIsUp:  # even to look at all operations took too long
+        parts = [_Part(None, [], [], "unknown", "none", "timeout")]
     illegal = [part for part in parts if part.verdict == "illegal"]
     verdict: Verdict = "ok"
     cause: Cause | None = None
@@ -254,11 +318,14 @@ def _check(
     return Result(verdict, cause, progress, results, limits.steps, seconds), parts
 
 
-def _ask_gates(parts: list[_Part], model: Model, limits: _Limits, prefer: Prefer) -> bool:
+def _ask_gates(parts: list[_Part], model: Model, limits: Limits, prefer: Prefer) -> bool:
     """Let the gate decide what it can. False when nothing is left to be decided."""
     for part in parts:
         if model.gate is None or prefer == "search":
             break
+        if limits.out_of_time():
+            part.verdict, part.cause, part.engine = "unknown", "timeout", "none"
+            continue
         started = monotonic()
         decided = model.gate(part.operations, limits.deadline)
         part.seconds = monotonic() - started
@@ -270,7 +337,9 @@ def _ask_gates(parts: list[_Part], model: Model, limits: _Limits, prefer: Prefer
             order = decided.order
             part.orders = partial(lambda work_out: [work_out()], order)
         elif decided.verdict == "illegal":
-            part.orders = partial(_orders_by_search, model, part.operations)
+            part.orders = partial(
+                _orders_by_search, model, part.operations, limits.witness_seconds()
+            )
             if not limits.to_the_end:
                 return False
     undecided = [part for part in parts if part.verdict is None]
@@ -281,9 +350,10 @@ def _ask_gates(parts: list[_Part], model: Model, limits: _Limits, prefer: Prefer
     return bool(undecided)
 
 
-def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
+def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
     """Give each undecided part a budget in turn, and double it with every round."""
     budget = FIRST_BUDGET_STEPS
+    limits.begin_searches()
     undecided = [part for part in parts if part.verdict is None]
     while undecided:
         for part in undecided:
@@ -294,6 +364,7 @@ def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
                     part.operations,
                     deadline=limits.deadline,
                     partials=limits.to_the_end,
+                    memory_bytes=limits.memory_bytes,
                 )
             search = part.search
             before = search.steps
@@ -302,33 +373,30 @@ def _run_searches(parts: list[_Part], model: Model, limits: _Limits) -> None:
             if limits.step_limit is not None:
                 left = max(limits.step_limit - limits.steps, 0)
                 steps = left if steps is None else min(steps, left)
-            memory = limits.memory_bytes
-            if memory is not None:
-                others = sum(limits.held_bytes.values()) - limits.held_bytes.get(id(search), 0)
-                memory -= others
-            verdict = search.run(steps, memory)
+            verdict = search.run(steps, limits.left_for(search), limits.ceiling_bytes)
             limits.steps += search.steps - before
             part.seconds += monotonic() - started
             spent = limits.step_limit is not None and limits.steps >= limits.step_limit
             if verdict is None and spent:
                 verdict, search.cause = "unknown", "step limit"
-            limits.held_bytes[id(search)] = search.held_bytes()
             if verdict is None:
+                limits.held_bytes[id(search)] = search.held_bytes()
                 continue
             part.verdict, part.cause = verdict, search.cause
             part.orders = search.partial_orders
             if verdict == "ok":
                 part.orders = partial(_order_alone, search)
             elif verdict == "illegal":
-                part.witness = partial(_search_witness, part, model)
-                if not limits.to_the_end:
-                    return
-            if verdict == "unknown" and search.cause != "memory":
-                _give_up(undecided, search.cause)
-                return
+                part.witness = partial(
+                    _search_witness, part, model, limits.witness_seconds(), limits.memory_bytes
+                )
             # Decided, or grown too large: what it remembers makes room for the others.
-            limits.held_bytes.pop(id(search))
+            limits.held_bytes.pop(id(search), None)
             search.forget()
+            done = verdict == "illegal" and not limits.to_the_end
+            if done or (verdict == "unknown" and search.cause != "memory"):
+                _leave(undecided, None if done else search.cause)
+                return
         undecided = [part for part in undecided if part.verdict is None]
         budget *= 2
 
@@ -337,16 +405,19 @@ def _order_alone(search: Search | NativeSearch) -> list[list[int]]:
     return [search.order()]
 
 
-def _give_up(parts: list[_Part], cause: Cause | None) -> None:
+def _leave(parts: list[_Part], cause: Cause | None) -> None:
+    """Give up what is not decided: with a cause it is unknown, without one it was left for an illegal part."""
     for part in parts:
         if part.verdict is None:
-            part.verdict, part.cause = "unknown", cause
+            if cause is not None:
+                part.verdict, part.cause = "unknown", cause
             if part.search is not None:
                 part.orders = part.search.partial_orders
+                part.search.forget()
 
 
-def _orders_by_search(model: Model, operations: list[Operation]) -> list[list[int]]:
-    search = open_search(model, operations, partials=True)
+def _orders_by_search(model: Model, operations: list[Operation], seconds: float) -> list[list[int]]:
+    search = open_search(model, operations, deadline=monotonic() + seconds, partials=True)
     search.run(ORDERS_AFTER_GATE_STEPS)
     return search.partial_orders()
 
@@ -389,10 +460,11 @@ def _result_of(part: _Part) -> PartResult:
     )
 
 
-def _search_witness(part: _Part, model: Model) -> Witness:
-    """Say which return cannot be explained, and what speaks against each way there."""
+def _search_witness(part: _Part, model: Model, seconds: float, memory_bytes: int | None) -> Witness:
+    """Say which return cannot be explained, and what speaks against each way there, as far as time allows."""
     search = part.search
     assert search is not None
+    search.allow(seconds, memory_bytes)
     stuck = search.stuck_at()
     operations = part.operations
 
@@ -418,15 +490,19 @@ def _search_witness(part: _Part, model: Model) -> Witness:
         if final.state in described:
             continue
         described.add(final.state)
-        state = model.state_text(search.state_of(final))
+        try:
+            state = model.state_text(search.state_of(final))
+            refusals, more = search.refusals(final, WITNESS_PENDING_MAX)
+        except TimeIsUp:
+            lines.append("what speaks against each way there would take longer than there is time")
+            break
         last = f"after {line(order[-1])}" if order else "at the very beginning"
         lines.append(f"one way there leads to the state {state}, {last}; what was still open then:")
-        refusals = search.refusals(final)
-        for index, why in refusals[:WITNESS_PENDING_MAX]:
+        for index, why in refusals:
             shown.setdefault(index)
             lines.append(f"  {line(index)}: {why}")
-        if len(refusals) > WITNESS_PENDING_MAX:
-            lines.append(f"  and {len(refusals) - WITNESS_PENDING_MAX} more")
+        if more:
+            lines.append(f"  and {more} more")
     return Witness(
         "\n".join(lines),
         tuple(shown),

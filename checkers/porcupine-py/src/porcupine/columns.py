@@ -17,6 +17,7 @@ from porcupine.checker import check
 from porcupine.engine import compiled
 from porcupine.errors import HistoryError
 from porcupine.history import UNKNOWN, Operation
+from porcupine.limits import DEFAULT_MEMORY, MemoryLimit
 from porcupine.models import cas_register
 from porcupine.result import PartResult, Progress, Result
 from porcupine.zones import ENGINE
@@ -89,7 +90,7 @@ def check_columns(
     *,
     initial: int = 0,
     timeout_s: float | None = None,
-    memory_bytes: int | None = None,
+    memory_bytes: MemoryLimit = DEFAULT_MEMORY,
     step_limit: int | None = None,
 ) -> Result:
     """As porcupine.check, for one compare-and-set register that holds `initial` at first."""

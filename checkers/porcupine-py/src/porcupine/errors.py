@@ -17,3 +17,7 @@ class ModelError(PorcupineError, ValueError):
 
 class FormatError(PorcupineError, ValueError):
     """A line of a log could not be read."""
+
+
+class Undecided(PorcupineError):
+    """Yes or no was asked for, and a limit was met before either was known."""

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from porcupine.errors import HistoryError
+from porcupine.limits import OPERATIONS_PER_LOOK, must_not_be_over
 
 Outcome = Literal["ok", "fail", "info"]
 OUTCOMES: Final = frozenset({"ok", "fail", "info"})
@@ -114,9 +115,16 @@ def operations_of(events: Sequence[Event]) -> list[Operation]:
     return operations
 
 
-def validate(operations: Sequence[Operation], sees_failures: bool) -> None:
-    """Raise HistoryError unless every operation that counts has a call no later than its return."""
+def validate(
+    operations: Sequence[Operation], sees_failures: bool, deadline: float | None = None
+) -> None:
+    """Raise HistoryError unless every operation that counts has a call no later than its return.
+
+    And TimeIsUp when the deadline passes before that is known.
+    """
     for index, operation in enumerate(operations):
+        if index % OPERATIONS_PER_LOOK == 0:
+            must_not_be_over(deadline)
         outcome = operation.outcome
         if outcome == "ok" or (outcome == "fail" and sees_failures):
             back = operation.return_time

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from porcupine.history import UNKNOWN, Operation
+from porcupine.limits import is_over
 from porcupine.model import Model, StepContext
 from porcupine.native import open_search
 from porcupine.result import Witness
@@ -21,20 +22,27 @@ SEARCH_STEPS: Final = 100_000
 
 
 def find_impasse(
-    model: Model, operations: Sequence[Operation], witness: Witness
+    model: Model,
+    operations: Sequence[Operation],
+    witness: Witness,
+    deadline: float | None = None,
 ) -> tuple[Witness, list[list[int]]]:
     """The witness of an illegal part with `stuck_at` and `partials` filled in, and partial orders, longest first.
 
-    Indices are places in `operations`. Where neither way leads to the end in bounded work, `stuck_at` stays None.
+    Indices are places in `operations`. Where neither way leads to the end in bounded work, and before the deadline
+    (of time.monotonic), `stuck_at` stays None.
     """
-    search = open_search(model, operations, partials=True)
+    if is_over(deadline):
+        return witness, []
+    search = open_search(model, operations, deadline=deadline, partials=True)
     verdict = search.run(SEARCH_STEPS)
     orders = search.partial_orders()
     if verdict == "illegal":
         finals: Sequence[Any] = search.finals
         ways = sorted((tuple(search.unwound(final)) for final in finals), key=len, reverse=True)
         return replace(witness, stuck_at=search.stuck_at(), partials=tuple(ways)), orders
-    found = _by_prefixes(model, operations)
+    search.forget()
+    found = _by_prefixes(model, operations, deadline)
     if found is None:
         return witness, orders
     stuck, order = found
@@ -42,7 +50,9 @@ def find_impasse(
     return replace(witness, stuck_at=stuck, partials=(tuple(order),)), orders
 
 
-def _by_prefixes(model: Model, operations: Sequence[Operation]) -> tuple[int, list[int]] | None:
+def _by_prefixes(
+    model: Model, operations: Sequence[Operation], deadline: float | None
+) -> tuple[int, list[int]] | None:
     """The first return the gate finds no order for, and one for all before it; None where it does not apply."""
     gate = model.gate
     if gate is None:
@@ -58,8 +68,10 @@ def _by_prefixes(model: Model, operations: Sequence[Operation]) -> tuple[int, li
     best: list[int] = []
     while legal + 1 < illegal:
         middle = (legal + illegal) // 2
+        if is_over(deadline):
+            return None
         places, prefix = _prefix(model, operations, counted, middle)
-        decided = gate(prefix, None)
+        decided = gate(prefix, deadline)
         if decided is None or decided.verdict == "unknown":
             return None
         if decided.verdict == "illegal":

@@ -16,16 +16,13 @@ from typing import Any, Final
 from porcupine.engine import compiled
 from porcupine.errors import ModelError
 from porcupine.history import UNKNOWN, Operation
+from porcupine.limits import OPERATIONS_PER_LOOK, TimeIsUp, must_not_be_over
 from porcupine.model import Model, StepContext
 from porcupine.result import Cause, Verdict
 from porcupine.wgl import REFUSED, Search, States, refusal_text
 
-# How long to look for the first return that cannot be explained, when the search did not meet it.
-STUCK_SECONDS: Final = 10.0
-
-
-class _TimeIsUp(Exception):
-    """The deadline passed while the model was asked; never leaves this module."""
+# Lists of who is open at each return may take this part of a memory limit, before anything is searched.
+ROOM_PART: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,13 @@ def open_search(
     *,
     deadline: float | None = None,
     partials: bool = False,
+    memory_bytes: int | None = None,
 ) -> Search | NativeSearch:
     """A search of one part by the engine in use."""
     if compiled is not None:
-        found = NativeSearch(model, operations, deadline=deadline, partials=partials)
+        found = NativeSearch(
+            model, operations, deadline=deadline, partials=partials, memory_bytes=memory_bytes
+        )
         if found.applies:
             return found
     return Search(model, operations, deadline=deadline, partials=partials)
@@ -66,6 +66,7 @@ class NativeSearch:
         *,
         deadline: float | None = None,
         partials: bool = False,
+        memory_bytes: int | None = None,
     ) -> None:
         self.model = model
         self.operations = operations
@@ -78,14 +79,17 @@ class NativeSearch:
         self._stuck: int | None = None
         self._finals: list[Stop] = []
         self._state_of: tuple[Stop, Any] | None = None
+        self._allowed: tuple[float, int | None] = (0.0, None)
         self._search = compiled.Search.open(
             operations if isinstance(operations, list) else list(operations),
             model.sees_failures,
             model.twin(),
             model.readonly,
             self._take,
-            self._held_by_states,
+            self._states,
             partials,
+            None if deadline is None else deadline - monotonic(),
+            _whole(None if memory_bytes is None else memory_bytes // ROOM_PART),
         )
         if self._search is None:
             return
@@ -109,14 +113,21 @@ class NativeSearch:
         most: int = self._search.most
         return most
 
-    def run(self, steps: int | None = None, memory_bytes: int | None = None) -> Verdict | None:
+    def run(
+        self,
+        steps: int | None = None,
+        memory_bytes: int | None = None,
+        ceiling_bytes: int | None = None,
+    ) -> Verdict | None:
         """As wgl.Search.run."""
         if self.verdict is not None:
             return self.verdict
         left = None if self.deadline is None else self.deadline - monotonic()
         try:
-            found = self._search.run(_whole(steps), left, _whole(memory_bytes))
-        except _TimeIsUp:
+            found = self._search.run(
+                _whole(steps), left, _whole(memory_bytes), _whole(ceiling_bytes)
+            )
+        except TimeIsUp:
             found = "timeout"
         if found in ("timeout", "memory"):
             self.cause = found
@@ -137,12 +148,8 @@ class NativeSearch:
                 f"model {self.model.name!r} calls {operation.input!r} -> {output!r} read-only, but it took "
                 f"{before!r} to {after!r}; mend the model's readonly or its step"
             )
-        if self.deadline is not None and monotonic() >= self.deadline:
-            raise _TimeIsUp
+        must_not_be_over(self.deadline)
         return reached
-
-    def _held_by_states(self) -> int:
-        return self._states.bytes
 
     # --- what it found ----------------------------------------------------------------------------
 
@@ -166,9 +173,15 @@ class NativeSearch:
         orders: list[list[int]] = self._search.partials()
         return orders
 
+    def allow(self, seconds: float, memory_bytes: int | None) -> None:
+        """Before a witness is asked for: it may take so long, and so much."""
+        self._allowed = (seconds, _whole(memory_bytes))
+        self.deadline = monotonic() + seconds
+        self._step = self.model.stepper(StepContext(self.deadline))
+
     def _find_stuck(self) -> None:
         if self._stuck is None:
-            self._stuck, self.exact, finals = self._search.stuck(STUCK_SECONDS)
+            self._stuck, self.exact, finals = self._search.stuck(*self._allowed)
             self._finals = [Stop(state, tuple(order)) for state, order in finals]
 
     @property
@@ -187,16 +200,22 @@ class NativeSearch:
         return list(final.order)
 
     def state_of(self, final: Stop) -> Any:
-        """The model's state after the order that leads to where the search got stuck."""
+        """The model's state after the order that leads to where the search got stuck.
+
+        Raises TimeIsUp, as `refusals` does, when what was allowed is used up.
+        """
         if self._state_of is None or self._state_of[0] is not final:
             state = self.model.init()
-            for index in final.order:
+            for done, index in enumerate(final.order):
+                if done % OPERATIONS_PER_LOOK == 0 or self.model.step_context is not None:
+                    must_not_be_over(self.deadline)
                 _, state = self._step(state, self.operations[index].input, self.outputs[index])
+            must_not_be_over(self.deadline)
             self._state_of = (final, state)
         return self._state_of[1]
 
-    def refusals(self, final: Stop) -> list[tuple[int, str]]:
-        """For each operation open where the search got stuck, what the model says to it there."""
+    def refusals(self, final: Stop, most: int) -> tuple[list[tuple[int, str]], int]:
+        """For operations open where the search got stuck, what the model says to them there; and how many more."""
         model, state, done = self.model, self.state_of(final), set(final.order)
         window = self.operations[self.stuck_at()].return_time
         assert window is not None
@@ -213,13 +232,15 @@ class NativeSearch:
         states = States(model)
         states.number(state)
         found: list[tuple[int, str]] = []
-        for _, _, index in sorted(open_then):
+        for _, _, index in sorted(open_then)[:most]:
             fits, after = self._step(state, self.operations[index].input, self.outputs[index])
+            must_not_be_over(self.deadline)
             reached = states.number(after) if fits else REFUSED
             text = model.state_text(after) if fits else ""
             found.append((index, refusal_text(reached, 0, text)))
-        return found
+        return found, len(open_then) - len(found)
 
     def forget(self) -> None:
         """Let go of what was only needed to search on."""
         self._search.forget()
+        self._states.clear()

@@ -19,27 +19,41 @@ Four reductions, none of which loses a verdict, keep their number from exploding
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import getsizeof
 from time import monotonic
 from typing import Any, Final
 
 from porcupine.errors import ModelError
 from porcupine.history import UNKNOWN, Operation
+from porcupine.limits import (
+    OPERATIONS_PER_LOOK,
+    TimeIsUp,
+    must_not_be_over,
+    resident_bytes,
+)
 from porcupine.model import Model, StepContext
 from porcupine.result import Cause, Verdict
 
 ENGINE: Final = "wgl"
-# What is counted against a memory limit, in CPython 3.11 on 64 bits (a test compares it with tracemalloc):
-# a configuration (a key of three numbers in a dictionary, and the list of masks under it), each further mask,
-# a remembered transition, a numbered state, a step of the order at its longest.
+# What is counted against a memory limit, in CPython 3.11 on 64 bits (benchmarks/limits.py compares it with what the
+# process grows by): beside the tables themselves a configuration (a key of three numbers, and the list of masks under
+# it), each further mask, a remembered transition, a numbered state, a step of the order at its longest.
 ENTRY_BYTES: Final = 190
-MASK_BYTES: Final = 40
-TRANSITION_BYTES: Final = 100
-STATE_BYTES: Final = 120
+MASK_BYTES: Final = 52
+TRANSITION_BYTES: Final = 72
+STATE_BYTES: Final = 44
+NARROW_BITS: Final = 60  # a mask of up to so many slots is in an int of 32 bytes
+TABLE_MIN_BYTES: Final = 1 << 16
+WEIGHED_MAX: Final = 256
+STATES_PER_LOOK: Final = 64
+PATH_BYTES: Final = 64
+PARTIAL_NODES_COUNTED: Final = 16
+"""Of an order kept for a picture: it shares the rest with others."""
 FINALS_MAX: Final = 10
 DEPTH_BYTES: Final = 150
 LOOPS_PER_LOOK: Final = 512
+PULSE_SECONDS: Final = 0.02
 RIVALS_MAX: Final = 32
 PARTIAL_WORK_MAX: Final = 2_000_000
 REFUSED: Final = -1
@@ -78,6 +92,43 @@ def refusal_text(reached: int, state: int, after: str) -> str:
     return f"possible, leads to {after}, from where it is no better"
 
 
+ATOMS: Final = frozenset({int, str, bytes, float, bool, type(None)})
+"""What a state does not own: its values are mostly those of the history."""
+
+
+def weight_bytes(state: Any) -> int:
+    """An estimate of what a state takes: itself, and the collections in it; of very many the first stand for all."""
+    total = getsizeof(state, 64)
+    todo = [state]
+    weighed = inner = 0
+    while todo:
+        members = todo.pop()
+        kind = type(members)
+        if kind is dict:
+            members = [*members.keys(), *members.values()]
+        elif kind not in (tuple, list, frozenset, set):
+            continue
+        for place, member in enumerate(members):
+            if type(member) not in ATOMS:
+                inner += getsizeof(member, 64)
+                todo.append(member)
+                weighed += 1
+                if weighed == WEIGHED_MAX:
+                    return total + inner + inner * (len(members) - place) // WEIGHED_MAX
+    return total + inner
+
+
+def growth_bytes(table: dict[Any, Any]) -> int:
+    """What a dictionary will take besides, while it stands twice in memory, if it is about to grow."""
+    size = getsizeof(table)
+    if size < TABLE_MIN_BYTES:
+        return 0
+    # It grows when two thirds of its slots, a power of two of them, are used.
+    count = len(table)
+    slots = 1 << (count * 3 // 2).bit_length()
+    return 2 * size if count > slots * 7 // 12 else 0
+
+
 class States:
     """Small numbers for states, equal for equal states."""
 
@@ -88,7 +139,8 @@ class States:
         self._buckets: dict[int, list[int]] = {}
         self._plain = model.equal is None and model.hash is None
         self.known: list[Any] = []
-        self.bytes = 0
+        self.bytes = 0  # what all of it takes, and soon will
+        self._table_bytes = 0
 
     def number(self, state: Any) -> int:
         if self._plain:
@@ -111,6 +163,13 @@ class States:
         self._add(state)
         return len(self.known) - 1
 
+    def clear(self) -> None:
+        """Let go of all of them."""
+        self._hashable.clear()
+        self._buckets.clear()
+        self.known.clear()
+        self.bytes = self._table_bytes = 0
+
     def _hash(self, state: Any) -> int:
         if self._digest is not None:
             return self._digest(state)
@@ -128,7 +187,13 @@ class States:
 
     def _add(self, state: Any) -> None:
         self.known.append(state)
-        self.bytes += STATE_BYTES + getsizeof(state, 64)
+        self.bytes += STATE_BYTES + weight_bytes(state)
+        if len(self.known) % STATES_PER_LOOK == 0:
+            tables = 0
+            for table in (self._hashable, self._buckets):
+                tables += getsizeof(table) + growth_bytes(table)
+            self.bytes += tables - self._table_bytes
+            self._table_bytes = tables
 
 
 class Search:
@@ -160,12 +225,19 @@ class Search:
         self._keep_partials = partials
         self._partial_work = 0
         self._longest: dict[int, tuple[int, Path]] = {}
-        self._prepare()
+        self._next_pulse = 0.0
+        self._stack: list[tuple[int, int, int, int, int]] = []
+        self._furthest = -1
+        try:
+            self._prepare()
+        except TimeIsUp:
+            self.verdict, self.cause = "unknown", "timeout"
 
     # --- preparation ------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        operations, model = self.operations, self.model
+        operations, model, deadline = self.operations, self.model, self.deadline
+        must_not_be_over(deadline)
         readonly = model.readonly
         required: list[int] = []
         optional: list[int] = []
@@ -173,6 +245,7 @@ class Search:
             if operation.outcome == "info":
                 if readonly is None or not readonly(operation.input, UNKNOWN):
                     optional.append(index)
+                must_not_be_over(deadline)
             elif operation.outcome == "ok" or model.sees_failures:
                 required.append(index)
         count = len(operations)
@@ -184,6 +257,7 @@ class Search:
             assert operation.return_time is not None  # validate() saw to it
             rets[index] = operation.return_time
             self.outputs[index] = operation.output
+        must_not_be_over(deadline)
         required.sort(key=calls.__getitem__)
         optional.sort(key=calls.__getitem__)
         self.required = required
@@ -194,6 +268,7 @@ class Search:
         if readonly is not None:
             for index in required:
                 self.pure[index] = bool(readonly(operations[index].input, self.outputs[index]))
+                must_not_be_over(deadline)
         self.bits = [0] * count
         self._give_slots()
         # The one before it of equal input: 0 when there is none.
@@ -210,6 +285,7 @@ class Search:
         self._next = [self._end] * (count + 4)
         self._previous = [self._end] * (count + 4)
         pure = self.pure
+        must_not_be_over(deadline)
         lists = ([i for i in required if pure[i]], [i for i in required if not pure[i]], optional)
         self._phase_of = bytearray(count)
         for phase, members in enumerate(lists):
@@ -221,14 +297,12 @@ class Search:
                 previous = index
         # Where the search stands between two slices.
         state = self._states.number(model.init())
-        self._stack: list[tuple[int, int, int, int, int]] = []
         self._at = (0, 0, 0, state)  # e, M, U, state
         self._path: Path = None
         self._depth = 0
         self._phase = PURE
         self._current = self._next[count + 1]
         self._pushed = True
-        self._furthest = -1
         self._memo[(0, 0, state)] = [0]
         if not required:
             self.verdict = "ok"
@@ -238,6 +312,8 @@ class Search:
         known: dict[Hashable, int] = {}
         kinds: list[int] = []
         for index, operation in enumerate(self.operations):
+            if index % OPERATIONS_PER_LOOK == 0:
+                must_not_be_over(self.deadline)
             # The types too: 1 == True, but a model may tell them apart.
             output = self.outputs[index]
             key = (operation.input, output, type(output), self._types(operation.input))
@@ -260,7 +336,9 @@ class Search:
         slots = 0
         place = 0
         slot_of = [0] * len(self.operations)
-        for index in self.required:
+        for looked, index in enumerate(self.required):
+            if looked % OPERATIONS_PER_LOOK == 0:
+                must_not_be_over(self.deadline)
             while self.rets[self.by_return[place]] < self.calls[index]:
                 free.append(slot_of[self.by_return[place]])
                 place += 1
@@ -278,7 +356,9 @@ class Search:
             place_of[index] = place
         self._rivals: list[list[tuple[int, int, int]]] = [[] for _ in self.operations]
         open_of: dict[int, list[int]] = {}
-        for index in self.required:
+        for looked, index in enumerate(self.required):
+            if looked % OPERATIONS_PER_LOOK == 0:
+                must_not_be_over(self.deadline)
             if self.pure[index]:
                 continue
             call = self.calls[index]
@@ -292,11 +372,16 @@ class Search:
 
     # --- the search -------------------------------------------------------------------------------
 
-    def run(self, steps: int | None = None, memory_bytes: int | None = None) -> Verdict | None:
+    def run(
+        self,
+        steps: int | None = None,
+        memory_bytes: int | None = None,
+        ceiling_bytes: int | None = None,
+    ) -> Verdict | None:
         """Search on for at most `steps` transitions; None means there is more to do.
 
-        The verdict is "unknown", with `cause` set, when the deadline passed or the memory's estimate is above
-        `memory_bytes`.
+        The verdict is "unknown", with `cause` set, when the deadline passed, or the estimate of what is held is
+        above `memory_bytes`, or above half of that and the process larger than `ceiling_bytes`.
         """
         if self.verdict is not None:
             return self.verdict
@@ -319,7 +404,7 @@ class Search:
             loops += 1
             if loops >= chunk:
                 loops = 0
-                if self._must_stop(memory_bytes):
+                if self._must_stop(memory_bytes, ceiling_bytes):
                     outcome = "unknown"
                     break
                 if limit is not None and count >= limit:
@@ -339,6 +424,7 @@ class Search:
                         self.finals.append(Stuck(path, state, taken, used))
                     if self._keep_partials:
                         self._remember(path, depth)
+                        loops += depth // 16  # that was as much work as so many loops
                 while stack:
                     current, e, taken, used, state = stack.pop()
                     assert path is not None
@@ -403,7 +489,11 @@ class Search:
             masks = memo.get(key)
             if masks is None:
                 memo[key] = [next_used]
-                self.bytes += ENTRY_BYTES + (next_taken.bit_length() + next_used.bit_length()) // 7
+                self.bytes += ENTRY_BYTES
+                if next_used:
+                    self.bytes += MASK_BYTES - 8 + next_used.bit_length() // 7
+                if next_taken.bit_length() > NARROW_BITS:
+                    self.bytes += next_taken.bit_length() // 7
             else:
                 for mask in masks:
                     if mask & ~next_used == 0:
@@ -444,13 +534,23 @@ class Search:
 
     def held_bytes(self) -> int:
         """An estimate of what the search remembers, in bytes."""
-        return self.bytes + self._states.bytes + DEPTH_BYTES * self.most
+        tables = getsizeof(self._memo) + getsizeof(self._transitions)
+        return self.bytes + self._states.bytes + tables + DEPTH_BYTES * self.most
 
-    def _must_stop(self, memory_bytes: int | None) -> bool:
-        if self.deadline is not None and monotonic() >= self.deadline:
+    def _must_stop(self, memory_bytes: int | None, ceiling_bytes: int | None) -> bool:
+        now = monotonic()
+        if self.deadline is not None and now >= self.deadline:
             self.cause = "timeout"
-        elif memory_bytes is not None and self.held_bytes() > memory_bytes:
-            self.cause = "memory"
+        elif memory_bytes is not None:
+            held = self.held_bytes()
+            soon = max(growth_bytes(self._memo), growth_bytes(self._transitions))
+            if held + soon > memory_bytes:
+                self.cause = "memory"
+            elif ceiling_bytes is not None and now >= self._next_pulse and held > memory_bytes // 2:
+                self._next_pulse = now + PULSE_SECONDS
+                resident = resident_bytes()
+                if resident is not None and resident + soon > ceiling_bytes:
+                    self.cause = "memory"
         return self.cause is not None
 
     def _take(self, index: int, state: int) -> int:
@@ -473,6 +573,7 @@ class Search:
         if self._partial_work > PARTIAL_WORK_MAX and depth < self.most:
             return
         self._partial_work += depth
+        self.bytes += PATH_BYTES * min(depth, PARTIAL_NODES_COUNTED)
         longest = self._longest
         rest = path
         while rest is not None:
@@ -499,18 +600,29 @@ class Search:
         """The operation whose return no order gets past, though one explains all returns before it."""
         return self.by_return[self._furthest]
 
-    def refusals(self, final: Stuck) -> list[tuple[int, str]]:
-        """For each operation open where the search got stuck, what the model says to it there."""
+    def allow(self, seconds: float, memory_bytes: int | None) -> None:
+        """Before a witness is asked for: the model may be asked again, for so long."""
+        self.deadline = monotonic() + seconds
+        self._step = self.model.stepper(StepContext(self.deadline))
+
+    def refusals(self, final: Stuck, most: int) -> tuple[list[tuple[int, str]], int]:
+        """For operations open where the search got stuck, what the model says to them there; and how many more.
+
+        Raises TimeIsUp when what was allowed is used up.
+        """
         done = set(unwound(final.path))
         window = self.rets[self.stuck_at()]
+        optional = (i for i, o in enumerate(self._phase_of) if o == OPTIONAL)
+        open_then = [
+            i for i in (*self.required, *optional) if i not in done and self.calls[i] <= window
+        ]
         found: list[tuple[int, str]] = []
-        for index in [*self.required, *(i for i, o in enumerate(self._phase_of) if o == OPTIONAL)]:
-            if index in done or self.calls[index] > window:
-                continue
+        for index in open_then[:most]:
             reached = self._take(index, final.state)
+            must_not_be_over(self.deadline)
             after = "" if reached == REFUSED else self.model.state_text(self._states.known[reached])
             found.append((index, refusal_text(reached, final.state, after)))
-        return found
+        return found, len(open_then) - len(found)
 
     def unwound(self, final: Stuck) -> list[int]:
         """The order that leads to where the search got stuck."""
@@ -521,6 +633,12 @@ class Search:
         self._memo.clear()
         self._transitions.clear()
         self._stack.clear()
+        self.bytes = 0
+        known = list(self._states.known)
+        self._states.clear()
+        self.finals = [
+            replace(final, state=self._states.number(known[final.state])) for final in self.finals
+        ]
 
     def state_of(self, final: Stuck) -> Any:
         return self._states.known[final.state]

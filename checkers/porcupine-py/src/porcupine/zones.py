@@ -70,7 +70,8 @@ def check_register(
     """
     if compiled is not None and type(operations) is list:
         # It says that all is well, or that this is not for the zones. The rest is looked at here.
-        accepted = compiled.zones(operations, initial, skip, swaps)
+        left = None if deadline is None else deadline - monotonic()
+        accepted = compiled.zones(operations, initial, skip, swaps, left)
         if deadline is not None and monotonic() >= deadline:
             return GateResult("unknown", ENGINE, cause="timeout")
         if accepted:
@@ -162,6 +163,8 @@ class _Register:
         pending, target = self.pending, self.target
         try:
             for index, operation in enumerate(self.operations):
+                if not index & 0x1FFF:
+                    self._look_at_the_clock()
                 outcome = operation.outcome
                 if outcome == "fail":
                     continue

@@ -5,11 +5,15 @@ use std::time::Instant;
 
 use pyo3::PyErr;
 
+use super::orders::collect;
 use super::strategies::{Deep, Frame, Place, Watch, Wide};
 use super::{Core, Final, Foresight, Limits, Outcome, Table};
 use crate::machine::Machine;
-use crate::memory::{Memo, Mixed, Rows};
+use crate::memory::{Held, Memo, Mixed, Rows};
 use crate::problem::{Problem, NONE};
+
+/// A search short of memory goes on if letting go of what it does not need gave back this part.
+const WORTH_IT: usize = 4;
 
 /// Where a search stands between two runs: everything but what it borrows.
 struct Standing<const N: usize> {
@@ -147,7 +151,8 @@ impl<const N: usize> Run for Sliced<N> {
                 turn_steps = s.turn_steps;
             }
         }
-        let mut watch = Watch { loops: 0, pulsed: Instant::now() };
+        let now = Instant::now();
+        let mut watch = Watch { tries: 0, pulsed: now, measured: now };
         let outcome = loop {
             let mut pause = turn_ends;
             if let Some(steps) = limits.steps {
@@ -159,7 +164,7 @@ impl<const N: usize> Run for Sliced<N> {
             let result = match (&mut deep, &mut wide) {
                 (Some(d), _) if deep_turn => d.run(&mut core, limits, pause, &mut watch),
                 (d, Some(w)) => {
-                    let held = d.as_ref().map_or(0, |d| d.memo.held_bytes());
+                    let held = d.as_ref().map_or(Held::default(), Deep::held);
                     w.run(&mut core, limits, pause, &mut watch, held)
                 }
                 (_, None) => match Self::wide(&mut core) {
@@ -186,6 +191,16 @@ impl<const N: usize> Run for Sliced<N> {
                     deep_turn = false;
                     if wide.is_none() {
                         core.forget_orders();
+                    }
+                }
+                Ok(Outcome::Memory) => {
+                    // Configurations that led nowhere may have left much behind.
+                    let before = core.held().now;
+                    if let Some(wide) = &mut wide {
+                        core.collect_orders(wide);
+                    }
+                    if before - core.held().now < before / WORTH_IT {
+                        break Ok(Outcome::Memory);
                     }
                 }
                 other => break other,
@@ -246,8 +261,22 @@ impl<const N: usize> Run for Sliced<N> {
             s.table.flat = Vec::new();
             s.table.rest = Mixed::default();
             s.rows.words = Vec::new();
+            s.foresight = None;
+            s.keep_what_is_shown();
             s.held = 8 * s.nodes.capacity();
         }
+    }
+}
+
+impl<const N: usize> Standing<N> {
+    /// Let go of the orders that nobody can ask for: all but the longest, those that got stuck, and the longest
+    /// with each operation.
+    fn keep_what_is_shown(&mut self) {
+        let (best, finals, longest) = (&mut self.best, &mut self.finals, &mut self.longest);
+        collect(&mut self.nodes, |visit| {
+            visit(best);
+            finals.iter_mut().chain(longest.iter_mut()).for_each(|(_, node)| visit(node));
+        });
     }
 }
 
@@ -261,11 +290,9 @@ impl<const N: usize> Sliced<N> {
         turn_ends: u64,
         turn_steps: u64,
     ) {
-        let held = core.held_bytes()
-            + deep
-                .as_ref()
-                .map_or(0, |d| d.memo.held_bytes() + d.stack.capacity() * std::mem::size_of::<Frame<N>>())
-            + wide.as_ref().map_or(0, Wide::held_bytes);
+        let held = core.held()
+            + deep.as_ref().map_or(Held::default(), Deep::held)
+            + wide.as_ref().map_or(Held::default(), Wide::held);
         self.standing = Some(Standing {
             table: core.table,
             rows: core.rows,
@@ -283,7 +310,7 @@ impl<const N: usize> Sliced<N> {
             deep_turn,
             turn_ends,
             turn_steps,
-            held,
+            held: held.now,
         });
     }
 }

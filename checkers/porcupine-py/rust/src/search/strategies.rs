@@ -1,14 +1,22 @@
 //! Two orders in which configurations are taken: depth first, and by place.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::PyErr;
 
-use super::{Config, Core, Limits, Outcome};
-use crate::memory::{Bits, Memo};
+use super::{Config, Core, Held, Limits, Outcome};
+use crate::memory::{push, Bits, Memo};
+use crate::resident::resident_bytes;
 
-const LOOPS_PER_LOOK: u32 = 256;
+/// How many configurations are tried between two looks at the limits. One may have to be compared with some
+/// hundred others, so that this is a millisecond at most.
+const TRIES_PER_LOOK: u32 = 256;
+/// Orders, states and the rest are told apart by numbers of 32 bits, which these many bytes of them come to.
+const INDEXED_BYTES: usize = 24 << 30;
+const PULSE: Duration = Duration::from_millis(20);
+/// How often the system is asked for the process' size: a hundredth of the time goes into that.
+const MEASURE: Duration = Duration::from_millis(3);
 
 pub(super) struct Frame<const N: usize> {
     pub(super) config: Config<N>,
@@ -45,31 +53,44 @@ impl<const N: usize> Place<N> {
 
 /// A look at the limits, once in a while.
 pub(super) struct Watch {
-    pub(super) loops: u32,
+    pub(super) tries: u32,
     pub(super) pulsed: Instant,
+    pub(super) measured: Instant,
 }
 
 impl Watch {
     pub(super) fn look(
         &mut self,
         limits: &mut Limits,
-        held: impl Fn() -> usize,
+        held: impl Fn() -> Held,
     ) -> Result<Option<Outcome>, PyErr> {
-        self.loops += 1;
-        if self.loops < LOOPS_PER_LOOK {
+        self.tries += 1;
+        if self.tries < TRIES_PER_LOOK {
             return Ok(None);
         }
-        self.loops = 0;
+        self.tries = 0;
         let now = Instant::now();
         if limits.until.is_some_and(|until| now >= until) {
             return Ok(Some(Outcome::Timeout));
         }
-        if now.duration_since(self.pulsed).as_millis() >= 20 {
+        if now.duration_since(self.pulsed) >= PULSE {
             self.pulsed = now;
             (limits.pulse)()?;
         }
-        if limits.memory_bytes.is_some_and(|limit| held() > limit) {
-            return Ok(Some(Outcome::Memory));
+        {
+            let most = limits.memory_bytes.map_or(INDEXED_BYTES, |most| most.min(INDEXED_BYTES));
+            let held = held();
+            if held.now + held.soon > most {
+                return Ok(Some(Outcome::Memory));
+            }
+            // The process may have grown by what others took: so the search's own share has to be large too.
+            let due = held.now > most / 2 && now.duration_since(self.measured) >= MEASURE;
+            if let (true, Some(ceiling)) = (due, limits.ceiling_bytes) {
+                self.measured = now;
+                if resident_bytes().is_some_and(|resident| resident + held.soon > ceiling) {
+                    return Ok(Some(Outcome::Memory));
+                }
+            }
         }
         Ok(None)
     }
@@ -110,10 +131,11 @@ impl<const N: usize> Deep<N> {
                 // uses another besides.
                 let mut next = Some(o);
                 while let Some(o) = next {
+                    watch.tries += 1;
                     let (nodes, words) = (core.nodes.len(), core.rows.words.len());
                     match core.child(&config, o, true)? {
                         Some(made) if made.e == core.target => return Ok(core.arrived(&made)),
-                        Some(made) if self.admit(&made, core) => self.fresh.push(made),
+                        Some(made) if self.admit(&made, core) => push(&mut self.fresh, made),
                         _ => core.back_to(nodes, words),
                     }
                     next = core.candidate(&config, &mut self.stack[depth - 1].cursor).map(|(o, _)| o);
@@ -124,7 +146,7 @@ impl<const N: usize> Deep<N> {
                 self.stack.pop();
                 for made in self.fresh.drain(..).rev() {
                     core.note_depth(&made);
-                    self.stack.push(Frame { config: made, cursor: 0, grew: false });
+                    push(&mut self.stack, Frame { config: made, cursor: 0, grew: false });
                 }
             } else {
                 let (nodes, words) = (core.nodes.len(), core.rows.words.len());
@@ -133,7 +155,7 @@ impl<const N: usize> Deep<N> {
                     Some(made) if self.admit(&made, core) => {
                         self.stack[depth - 1].grew = true;
                         core.note_depth(&made);
-                        self.stack.push(Frame { config: made, cursor: 0, grew: false });
+                        push(&mut self.stack, Frame { config: made, cursor: 0, grew: false });
                     }
                     _ => core.back_to(nodes, words),
                 }
@@ -141,21 +163,30 @@ impl<const N: usize> Deep<N> {
             if core.steps >= pause {
                 return Ok(Outcome::Pause);
             }
-            let stack = self.stack.capacity() * std::mem::size_of::<Frame<N>>();
-            let memo = &self.memo;
-            if let Some(outcome) = watch.look(limits, || core.held_bytes() + memo.held_bytes() + stack)? {
+            let mine = &*self;
+            if let Some(outcome) = watch.look(limits, || core.held() + mine.held())? {
                 return Ok(outcome);
             }
         }
     }
+
+    pub(super) fn held(&self) -> Held {
+        let now = self.memo.held_bytes()
+            + self.stack.capacity() * std::mem::size_of::<Frame<N>>()
+            + self.fresh.capacity() * std::mem::size_of::<Config<N>>();
+        Held { now, soon: self.memo.growth_bytes() }
+    }
 }
 
 impl<const N: usize> Wide<N> {
-    pub(super) fn held_bytes(&self) -> usize {
-        self.places
-            .values()
-            .map(|p| p.configs.capacity() * (std::mem::size_of::<Config<N>>() + 1) + p.memo.held_bytes())
-            .sum()
+    /// Seldom are two tables about to grow at once: what the largest of them will take is `soon`.
+    pub(super) fn held(&self) -> Held {
+        let config = std::mem::size_of::<Config<N>>();
+        let held = |p: &Place<N>| p.configs.capacity() * config + p.grew.capacity() + p.memo.held_bytes();
+        Held {
+            now: self.places.values().map(held).sum(),
+            soon: self.places.values().map(|p| p.memo.growth_bytes()).max().unwrap_or(0),
+        }
     }
 
     pub(super) fn run(
@@ -164,7 +195,7 @@ impl<const N: usize> Wide<N> {
         limits: &mut Limits,
         pause: u64,
         watch: &mut Watch,
-        held: usize,
+        others: Held,
     ) -> Result<Outcome, PyErr> {
         loop {
             let Some(mut entry) = self.places.first_entry() else { return Ok(Outcome::Illegal) };
@@ -208,8 +239,8 @@ impl<const N: usize> Wide<N> {
                     let new = goal.memo.admit((next.state, next.taken), next.used, &core.rows);
                     if new {
                         core.note_depth(&next);
-                        goal.configs.push(next);
-                        goal.grew.push(false);
+                        push(&mut goal.configs, next);
+                        push(&mut goal.grew, false);
                         if let Some(place) = self.places.get_mut(&e) {
                             place.grew[at] = true;
                         }
@@ -221,16 +252,8 @@ impl<const N: usize> Wide<N> {
             if core.steps >= pause {
                 return Ok(Outcome::Pause);
             }
-            let places = &self.places;
-            let mine = || {
-                places
-                    .values()
-                    .map(|p| {
-                        p.configs.capacity() * (std::mem::size_of::<Config<N>>() + 1) + p.memo.held_bytes()
-                    })
-                    .sum::<usize>()
-            };
-            if let Some(outcome) = watch.look(limits, || core.held_bytes() + mine() + held)? {
+            let mine = &*self;
+            if let Some(outcome) = watch.look(limits, || core.held() + mine.held() + others)? {
                 return Ok(outcome);
             }
         }
