@@ -170,8 +170,12 @@ async def test_a_heal_that_was_cancelled_half_way_is_done_again(kind: str, tmp_p
             assert (await schedule.install(step)).outcome == "installed"
             with trio.move_on_after(0.002 * turn):
                 await schedule.heal("a")
-            assert await schedule.heal_all()
-            passing, silent = await probe_links(stage.addresses, 1.0)
+            # Whether a heal is proved depends on the host's pace; that it is done again must not.
+            await schedule.heal_all()
+            for _ in range(10):
+                passing, silent = await probe_links(stage.addresses, 1.0)
+                if not silent:
+                    break
             assert not silent, (turn, passing)
 
 

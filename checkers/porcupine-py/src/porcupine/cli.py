@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -167,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return USAGE
     except KeyboardInterrupt:
+        # One is enough: a second one, while Python ends, would take the exit status away.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("porcupine: interrupted", file=sys.stderr)
         return INTERRUPTED
 
