@@ -381,9 +381,27 @@ def test_an_interrupted_command_says_so_in_a_line(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "porcupine.cli", "check", str(pipe), "--model", "queue"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         pipe.write_text("\n".join(rows))  # it has begun when this returns
-        run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=60)
+        for _ in range(200):
+            try:
+                run.wait(0.05)
+                break
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGINT)
+        out, err = run.communicate()
     assert (run.returncode, out, err) == (130, b"", b"porcupine: interrupted\n")
+
+
+def test_an_impatient_user_gets_the_same_answer(tmp_path: Path) -> None:
+    """Interrupts as fast as they can be sent, until the command is gone."""
+    pipe = tmp_path / "history.jsonl"
+    os.mkfifo(pipe)
+    program = [sys.executable, "-m", "porcupine.cli", "check", str(pipe), "--model", "queue"]
+    with subprocess.Popen(program, stderr=subprocess.PIPE) as run:
+        with pipe.open("w"):  # it waits for lines that do not come
+            while run.poll() is None:
+                run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        assert (run.returncode, run.stderr.read()) == (130, b"porcupine: interrupted\n")
 
 
 # --- callbacks ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from porcupine import models
@@ -168,10 +169,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return USAGE
     except KeyboardInterrupt:
-        # One is enough: a second one, while Python ends, would take the exit status away.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("porcupine: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def program() -> int:
+    """`main` as a process of its own, which heeds one interrupt: a second would take the exit status of the first."""
+    signal.signal(signal.SIGINT, _interrupt_once)
+    return main()
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> NoReturn:
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        # Blocked, not ignored: Python complains of one that it finds ignored, and undoes handlers before it ends.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    raise KeyboardInterrupt
 
 
 def _check(asked: argparse.Namespace) -> int:
@@ -267,4 +279,4 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(program())
