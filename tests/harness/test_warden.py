@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import trio
 
 from harness.errors import SpawnError, WardenError
 from harness.processes import ExitStatus, Process, open_warden
+
+# A session of its own by Python, and not by setsid(1), which not every machine has.
+OWN_SESSION = "import os, sys; os.setsid(); os.execlp('sleep', 'sleep', sys.argv[1])"
 
 # Starts a plain child, a stopped one, one with a grandchild in a session of its own, and one that
 # ignores SIGTERM; prints "ready" and sleeps. `fork` adds a copy of the harness without exec.
@@ -29,7 +33,7 @@ async def main():
         await warden.spawn("plain", ["sleep", sys.argv[3]])
         stopped = await warden.spawn("stopped", ["sleep", sys.argv[3]])
         await stopped.signal(19)
-        await warden.spawn("family", ["sh", "-c", f"setsid sleep {sys.argv[3]} & wait"])
+        await warden.spawn("family", ["sh", "-c", '"$0" -c "$1" "$2" & wait', sys.executable, sys.argv[5], sys.argv[3]])
         await warden.spawn("stubborn", ["sh", "-c", f"trap '' TERM INT HUP; sleep {sys.argv[3]}"])
         while stopped.state() != "T":
             await trio.sleep(0.005)
@@ -50,6 +54,15 @@ def wait_until(true: Callable[[], Any], deadline_s: float = 3.0) -> float:
         assert time.monotonic() - begin < deadline_s, "not true within the deadline"
         time.sleep(0.005)
     return time.monotonic() - begin
+
+
+@contextmanager
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Leaving a Popen waits for the process, which must not keep a failed test for ever."""
+    try:
+        yield
+    finally:
+        process.kill()
 
 
 def sleepers(mark: str) -> list[str]:
@@ -82,8 +95,11 @@ def test_nothing_outlives_the_harness(
     sockets.mkdir()
     (sockets / "n1.sock").touch()
     mark = f"{100_000 + os.getpid()}.{time.monotonic_ns() % 1_000_000}"
-    argv = [sys.executable, "-c", HARNESS, str(proof), str(sockets), mark, extra]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, process_group=0) as harness:
+    argv = [sys.executable, "-c", HARNESS, str(proof), str(sockets), mark, extra, OWN_SESSION]
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, process_group=0) as harness,
+        killed_at_the_end(harness),
+    ):
         assert harness.stdout is not None
         assert harness.stdout.readline().startswith("ready")
         wait_until(lambda: len(sleepers(mark)) == 4)
@@ -181,8 +197,11 @@ async def test_closing_takes_less_than_two_seconds_and_survives_cancellation(
     begin = time.monotonic()
     with trio.move_on_after(0.3) as scope:
         async with open_warden(proof_path=tmp_path / "proof.json") as warden:
-            for n in range(20):
-                await warden.spawn(f"p{n}", ["sh", "-c", "setsid sleep 60 & sleep 60"])
+            for n in range(15):
+                await warden.spawn(f"p{n}", ["sh", "-c", "sleep 60 & sleep 60"])
+            for n in range(15, 20):
+                script = '"$0" -c "$1" 60 & sleep 60'
+                await warden.spawn(f"p{n}", ["sh", "-c", script, sys.executable, OWN_SESSION])
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert time.monotonic() - begin < 2.3
