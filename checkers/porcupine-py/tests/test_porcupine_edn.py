@@ -66,7 +66,8 @@ def test_a_form_is_what_it_is_in_clojure(text: str, form: Any) -> None:
         ("#{1 1}", "a set has one member twice"),
         ("{:a}", "a key without a value"),
         ("1 #_ {:a}", "a key without a value"),  # what is discarded is read all the same
-        (":", "a keyword has no name"),
+        (":", "ends inside a keyword"),
+        (": 1", "a keyword has no name"),
         ("007", "octal, or decimal"),
         ("1x", "this is no number"),
         ("##NaN", "no value that equals itself"),

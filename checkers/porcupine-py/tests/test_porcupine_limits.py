@@ -387,6 +387,7 @@ def test_an_interrupted_command_says_so_in_a_line(tmp_path: Path) -> None:
                 break
             except subprocess.TimeoutExpired:
                 run.send_signal(signal.SIGINT)
+        run.kill()  # in case it did not heed them
         out, err = run.communicate()
     assert (run.returncode, out, err) == (130, b"", b"porcupine: interrupted\n")
 
@@ -398,8 +399,11 @@ def test_an_impatient_user_gets_the_same_answer(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "porcupine.cli", "check", str(pipe), "--model", "queue"]
     with subprocess.Popen(program, stderr=subprocess.PIPE) as run:
         with pipe.open("w"):  # it waits for lines that do not come
-            while run.poll() is None:
+            for _ in range(1_000_000):
+                if run.poll() is not None:
+                    break
                 run.send_signal(signal.SIGINT)
+        run.kill()  # in case it did not heed them
         assert run.stderr is not None
         assert (run.returncode, run.stderr.read()) == (130, b"porcupine: interrupted\n")
 

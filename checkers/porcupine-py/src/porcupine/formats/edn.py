@@ -269,6 +269,8 @@ def atom(token: str, text: str, at: int) -> Any:
     """nil, a boolean, a number, a keyword or a symbol."""
     if token[0] == ":":
         if len(token) == 1:
+            if at + 1 == len(text):
+                raise Torn(f"line {line_of(text, at)}: the text ends inside a keyword")
             _refuse(text, at, "a keyword has no name")
         return Keyword(token[1:])
     if INTEGER.match(token):
