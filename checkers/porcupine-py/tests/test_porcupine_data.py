@@ -16,33 +16,8 @@ from porcupine import CheckResult, check, check_operations, check_operations_ver
 from porcupine.formats import read_etcd_log, read_kv_log
 from porcupine.models import append_kv, cas_register
 
-NUMBERS = (
-    2,
-    5,
-    7,
-    18,
-    25,
-    31,
-    38,
-    45,
-    48,
-    49,
-    51,
-    53,
-    56,
-    67,
-    75,
-    76,
-    80,
-    87,
-    92,
-    98,
-    100,
-    101,
-    102,
-)
-LINEARIZABLE = {f"{number:03}" for number in NUMBERS}
 HERE = Path(__file__).parent / "data"
+LINEARIZABLE = frozenset((HERE / "etcd/linearizable.txt").read_text(encoding="ascii").split())
 ABSENT = "PORCUPINE_DATA names no folder of Porcupine's test data, and none is in shared/data above this one"
 
 

@@ -40,7 +40,8 @@ from porcupine import (
 from porcupine.checker import _search_witness
 from porcupine.models import append_kv, cas_register, kv, queue, register
 from porcupine.native import NativeSearch, open_search
-from porcupine.wgl import Search, growth_bytes, weight_bytes
+from porcupine.states import growth_bytes, weight_bytes
+from porcupine.wgl import Search
 
 needs_core = pytest.mark.skipif(
     porcupine.core == "python", reason="the compiled core is not in use"

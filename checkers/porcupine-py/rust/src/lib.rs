@@ -5,6 +5,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![forbid(unsafe_code)]
 
+mod clock;
 mod fuzz;
 mod machine;
 mod memory;
@@ -23,8 +24,9 @@ use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::clock::Clock;
 use crate::machine::Machine;
-use crate::parse::{Clock, Parsed, Spec};
+use crate::parse::{Parsed, Spec};
 use crate::problem::Problem;
 use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;

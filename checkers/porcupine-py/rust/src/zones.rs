@@ -6,8 +6,9 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 
+use crate::clock::Clock;
 use crate::memory::Mixed;
-use crate::parse::{Clock, Marks, Values};
+use crate::parse::{Marks, Values};
 use crate::problem::NONE;
 
 const NEVER: i64 = i64::MAX;

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Any, Final
 
 from porcupine.history import UNKNOWN, Operation
-from porcupine.limits import is_over
+from porcupine.limits import WITNESS_SECONDS, is_over
 from porcupine.model import Model, StepContext
 from porcupine.native import open_search
 from porcupine.result import Witness
@@ -38,6 +39,8 @@ def find_impasse(
     verdict = search.run(SEARCH_STEPS)
     orders = search.partial_orders()
     if verdict == "illegal":
+        # Where a state only grows, the return is looked for by searches of its own.
+        search.allow(WITNESS_SECONDS if deadline is None else max(0.0, deadline - monotonic()), None)
         finals: Sequence[Any] = search.finals
         ways = sorted((tuple(search.unwound(final)) for final in finals), key=len, reverse=True)
         return replace(witness, stuck_at=search.stuck_at(), partials=tuple(ways)), orders

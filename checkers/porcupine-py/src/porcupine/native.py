@@ -19,7 +19,8 @@ from porcupine.history import UNKNOWN, Operation
 from porcupine.limits import OPERATIONS_PER_LOOK, TimeIsUp, must_not_be_over
 from porcupine.model import Model, StepContext
 from porcupine.result import Cause, Verdict
-from porcupine.wgl import REFUSED, Search, States, refusal_text
+from porcupine.states import REFUSED, States, refusal_text
+from porcupine.wgl import Search
 
 # Lists of who is open at each return may take this part of a memory limit, before anything is searched.
 ROOM_PART: Final = 8

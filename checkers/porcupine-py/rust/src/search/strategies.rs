@@ -77,19 +77,17 @@ impl Watch {
             self.pulsed = now;
             (limits.pulse)()?;
         }
-        {
-            let most = limits.memory_bytes.map_or(INDEXED_BYTES, |most| most.min(INDEXED_BYTES));
-            let held = held();
-            if held.now + held.soon > most {
+        let most = limits.memory_bytes.map_or(INDEXED_BYTES, |most| most.min(INDEXED_BYTES));
+        let held = held();
+        if held.now + held.soon > most {
+            return Ok(Some(Outcome::Memory));
+        }
+        // The process may have grown by what others took: so the search's own share has to be large too.
+        let due = held.now > most / 2 && now.duration_since(self.measured) >= MEASURE;
+        if let (true, Some(ceiling)) = (due, limits.ceiling_bytes) {
+            self.measured = now;
+            if resident_bytes().is_some_and(|resident| resident + held.soon > ceiling) {
                 return Ok(Some(Outcome::Memory));
-            }
-            // The process may have grown by what others took: so the search's own share has to be large too.
-            let due = held.now > most / 2 && now.duration_since(self.measured) >= MEASURE;
-            if let (true, Some(ceiling)) = (due, limits.ceiling_bytes) {
-                self.measured = now;
-                if resident_bytes().is_some_and(|resident| resident + held.soon > ceiling) {
-                    return Ok(Some(Outcome::Memory));
-                }
             }
         }
         Ok(None)

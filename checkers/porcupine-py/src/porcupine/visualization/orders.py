@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from porcupine.history import UNKNOWN, Operation
 from porcupine.model import Model, StepContext
-from porcupine.wgl import States
+from porcupine.states import REFUSED, States
 
 NOT_DRAWN: Final = -1
-REFUSED: Final = -1
 UNTOLD: Final = -2
 UNCHANGED: Final = -2
 ORDERS_MAX: Final = 400
