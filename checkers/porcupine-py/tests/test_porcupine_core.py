@@ -398,9 +398,10 @@ def test_other_threads_run_while_a_twin_is_searched() -> None:
 @pytest.mark.parametrize("twin", [True, False])
 def test_an_interrupt_ends_a_search(twin: bool) -> None:
     program = f"""
-import dataclasses
+import dataclasses, signal
 from porcupine import UNKNOWN, Operation, check
 from porcupine.models import queue
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
 operations = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
 operations.append(Operation(98, ("dequeue",), 11, 99, 12))
 operations.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))

@@ -373,13 +373,22 @@ def test_a_timeout_that_is_no_number_is_refused() -> None:
 # --- interrupts -----------------------------------------------------------------------------------
 
 
+# A shell's background job has interrupts ignored, and so have tests that run in one.
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from porcupine.cli import program; raise SystemExit(program())",
+]
+
+
 def test_an_interrupted_command_says_so_in_a_line(tmp_path: Path) -> None:
     rows = [f'{{"input": ["enqueue", {i}], "call": 0, "return": 10}}' for i in range(40)]
     rows.append('{"input": ["dequeue"], "call": 11, "return": 12, "output": 99}')
     rows.append('{"input": ["enqueue", 99], "call": 0, "outcome": "info"}')
     pipe = tmp_path / "history.jsonl"
     os.mkfifo(pipe)
-    program = [sys.executable, "-m", "porcupine.cli", "check", str(pipe), "--model", "queue"]
+    program = [*COMMAND, "check", str(pipe), "--model", "queue"]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         pipe.write_text("\n".join(rows))  # it has begun when this returns
         for _ in range(200):
@@ -397,7 +406,7 @@ def test_an_impatient_user_gets_the_same_answer(tmp_path: Path) -> None:
     """Interrupts as fast as they can be sent, until the command is gone."""
     pipe = tmp_path / "history.jsonl"
     os.mkfifo(pipe)
-    program = [sys.executable, "-m", "porcupine.cli", "check", str(pipe), "--model", "queue"]
+    program = [*COMMAND, "check", str(pipe), "--model", "queue"]
     with subprocess.Popen(program, stderr=subprocess.PIPE) as run:
         with pipe.open("w"):  # it waits for lines that do not come
             for _ in range(1_000_000):

@@ -175,7 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> int:
     """`main` as a process of its own, which heeds one interrupt: a second would take the exit status of the first."""
-    signal.signal(signal.SIGINT, _interrupt_once)
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else whoever began it wants it ignored
+        signal.signal(signal.SIGINT, _interrupt_once)
     return main()
 
 

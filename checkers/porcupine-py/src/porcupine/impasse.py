@@ -40,7 +40,9 @@ def find_impasse(
     orders = search.partial_orders()
     if verdict == "illegal":
         # Where a state only grows, the return is looked for by searches of its own.
-        search.allow(WITNESS_SECONDS if deadline is None else max(0.0, deadline - monotonic()), None)
+        search.allow(
+            WITNESS_SECONDS if deadline is None else max(0.0, deadline - monotonic()), None
+        )
         finals: Sequence[Any] = search.finals
         ways = sorted((tuple(search.unwound(final)) for final in finals), key=len, reverse=True)
         return replace(witness, stuck_at=search.stuck_at(), partials=tuple(ways)), orders
