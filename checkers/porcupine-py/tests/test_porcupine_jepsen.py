@@ -338,10 +338,12 @@ def test_a_folder_stands_for_the_history_in_it(tmp_path: Path) -> None:
     assert load(tmp_path, "register").format == "jepsen-edn"
 
 
-def test_a_text_whose_last_line_has_no_end_is_remarked_on() -> None:
-    text = "0\t:invoke\t:read\tnil\n0\t:ok\t:read\t12"
-    assert read(text, "register").notes
-    assert not read(text + "\n", "register").notes
+def test_a_text_whose_last_event_has_no_end_is_refused() -> None:
+    """Of 12 that was cut off 1 is left, and nobody could tell."""
+    text = "0\t:invoke\t:read\tnil\n0\t:ok\t:read\t1"
+    with pytest.raises(FormatError, match=r"line 2 has no end, .* end its last line"):
+        read(text, "register")
+    assert read(text + "2\n", "register").operations[0].output == 12
 
 
 # --- driftline ------------------------------------------------------------------------------------

@@ -240,7 +240,7 @@ def _parts_of(
         return [_Part(None, operations, list(range(len(operations))))]
     parts: list[_Part] = []
     taken = _places(operations)
-    for key, members in _keyed(model.partition(operations)):
+    for key, members in _keyed(model.partition(operations), model):
         must_not_be_over(deadline)
         try:
             indices = [taken(id(operation)) for operation in members]
@@ -249,7 +249,7 @@ def _parts_of(
                 f"model {model.name!r}: part {key!r} holds an operation that is not one of the history, or "
                 "holds it twice; partition must hand on the objects it was given, each at most once"
             ) from None
-        parts.append(_Part(key, list(members), indices))
+        parts.append(_Part(key, members, indices))
     return parts
 
 
@@ -270,7 +270,7 @@ def _parts_of_events(events: Sequence[Event], model: Model) -> list[_Part]:
     calls = (event.id for event in events if event.kind is EventKind.CALL)
     index_of = {identity: index for index, identity in enumerate(calls)}
     parts: list[_Part] = []
-    for key, members in _keyed(model.partition_event(events)):
+    for key, members in _keyed(model.partition_event(events), model):
         part = list(members)
         try:
             indices = [index_of[event.id] for event in part if event.kind is EventKind.CALL]
@@ -283,8 +283,15 @@ def _parts_of_events(events: Sequence[Event], model: Model) -> list[_Part]:
     return parts
 
 
-def _keyed(parts: Any) -> list[tuple[Hashable, Sequence[Any]]]:
-    return list(parts.items()) if isinstance(parts, Mapping) else list(enumerate(parts))
+def _keyed(parts: Any, model: Model) -> list[tuple[Hashable, list[Any]]]:
+    try:
+        pairs = parts.items() if isinstance(parts, Mapping) else enumerate(parts)
+        return [(key, list(members)) for key, members in pairs]
+    except TypeError as error:
+        raise ModelError(
+            f"model {model.name!r}: its partition gave {parts!r:.80}; it must give a mapping of keys to lists, or "
+            f"a list of lists ({error})"
+        ) from None
 
 
 # --- from parts to a verdict ----------------------------------------------------------------------

@@ -21,7 +21,7 @@ from porcupine import models
 from porcupine.answers import Asked, as_json, as_text
 from porcupine.checker import check, check_verbose
 from porcupine.errors import FormatError, PorcupineError
-from porcupine.formats import FORMATS, History, read, text_of, value_of
+from porcupine.formats import FORMATS, History, decoded, read, text_of, value_of
 from porcupine.formats.meaning import KEYED_MODELS
 from porcupine.model import Model
 from porcupine.partitioning import by_metadata, undivided
@@ -222,12 +222,9 @@ def _status(result: Result) -> int:
 
 
 def _text(name: str) -> str:
-    if name != "-":
-        return text_of(Path(name))
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"what comes in is no UTF-8: {error}") from None
+    if name == "-":
+        return decoded(sys.stdin.buffer.read(), "what comes in")
+    return text_of(Path(name))
 
 
 def _initial(asked: argparse.Namespace, format: str) -> Any:

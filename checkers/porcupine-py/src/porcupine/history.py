@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from numbers import Real
 from typing import Any, Final, Literal
 
 from porcupine.errors import HistoryError
@@ -87,7 +88,10 @@ def operations_of(events: Sequence[Event]) -> list[Operation]:
     operations: list[Operation] = []
     by_id: dict[Hashable, Operation] = {}
     for time, event in enumerate(events):
-        operation = by_id.get(event.id)
+        try:
+            operation = by_id.get(event.id)
+        except TypeError as error:
+            raise HistoryError(f"event {time} has an id without a hash: {error}") from None
         if event.kind is EventKind.CALL:
             if operation is not None:
                 raise HistoryError(
@@ -125,6 +129,8 @@ def validate(
     for index, operation in enumerate(operations):
         if index % OPERATIONS_PER_LOOK == 0:
             must_not_be_over(deadline)
+        if type(operation.call) is not int:
+            _must_be_a_time(operation.call, "call", index)
         outcome = operation.outcome
         if outcome == "ok" or (outcome == "fail" and sees_failures):
             back = operation.return_time
@@ -133,12 +139,25 @@ def validate(
                     f"operation {index} has outcome {outcome!r} but no return time: {operation!r}; "
                     'give it one, or the outcome "info" if nobody knows whether it took effect'
                 )
+            if type(back) is not int:
+                _must_be_a_time(back, "return", index)
             if back < operation.call:
                 raise HistoryError(
                     f"operation {index} returns at {back}, before its call at {operation.call}: "
                     f"{operation!r}; take both times from one monotonic clock"
                 )
-        elif outcome not in OUTCOMES:
+        elif not _is_outcome(outcome):
             raise HistoryError(
                 f'operation {index} has the outcome {outcome!r}; it must be "ok", "fail" or "info"'
             )
+
+
+def _is_outcome(outcome: Any) -> bool:
+    return isinstance(outcome, str) and outcome in OUTCOMES
+
+
+def _must_be_a_time(time: Any, what: str, index: int) -> None:
+    if not isinstance(time, Real) or time != time:
+        raise HistoryError(
+            f"operation {index} has {time!r} as the time of its {what}; times are whole numbers of one clock"
+        )

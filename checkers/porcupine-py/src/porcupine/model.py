@@ -100,6 +100,16 @@ class Model:
         assert self.step is not None
         return self.step
 
+    def answer(self, answer: Any) -> tuple[Any, Any]:
+        """What a step gave, as whether the operation fits and the state after it. ModelError if it is no pair."""
+        try:
+            fits, after = answer
+        except (TypeError, ValueError):
+            raise ModelError(
+                f"model {self.name!r}: a step gave {answer!r}; it must give (whether it fits, the state after)"
+            ) from None
+        return fits, after
+
     def operation_text(self, given: Any, output: Any) -> str:
         if self.describe_operation is not None:
             return self.describe_operation(given, output)

@@ -141,7 +141,7 @@ class NativeSearch:
         before = self._states.known[state]
         operation = self.operations[index]
         output = UNKNOWN if operation.outcome == "info" else operation.output
-        fits, after = self._step(before, operation.input, output)
+        fits, after = self.model.answer(self._step(before, operation.input, output))
         reached = self._states.number(after) if fits else REFUSED
         readonly = self.model.readonly
         if reached not in (REFUSED, state) and readonly and readonly(operation.input, output):

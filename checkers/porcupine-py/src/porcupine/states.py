@@ -9,6 +9,7 @@ from __future__ import annotations
 from sys import getsizeof
 from typing import Any, Final
 
+from porcupine.errors import ModelError
 from porcupine.model import Model
 
 REFUSED: Final = -1
@@ -108,7 +109,10 @@ class States:
 
     def _hash(self, state: Any) -> int:
         if self._digest is not None:
-            return self._digest(state)
+            digest = self._digest(state)
+            if not isinstance(digest, int):
+                raise ModelError(f"the model's hash gave {digest!r} for a state; it must be an int")
+            return digest
         if self._equal is not None:
             return 0  # Equal states may have unequal hashes of their own.
         try:

@@ -122,36 +122,50 @@ class Search:
         operations, model, deadline = self.operations, self.model, self.deadline
         must_not_be_over(deadline)
         readonly = model.readonly
+        count = len(operations)
         required: list[int] = []
         optional: list[int] = []
-        for index, operation in enumerate(operations):
-            if operation.outcome == "info":
-                if readonly is None or not readonly(operation.input, UNKNOWN):
-                    optional.append(index)
-                must_not_be_over(deadline)
-            elif operation.outcome == "ok" or model.sees_failures:
-                required.append(index)
-        count = len(operations)
         calls = [operation.call for operation in operations]
         rets: list[int] = [0] * count
         self.outputs: list[Any] = [UNKNOWN] * count
-        for index in required:
-            operation = operations[index]
-            assert operation.return_time is not None  # validate() saw to it
-            rets[index] = operation.return_time
-            self.outputs[index] = operation.output
+        # Equal numbers for operations of equal input and output: they do the same in every state. The model
+        # is asked once for each whether it is read-only, in the order in which the compiled core asks.
+        self.kinds = list(range(count))
+        self.pure = bytearray(count)
+        known: dict[Hashable, int] = {}
+        for index, operation in enumerate(operations):
+            if index % OPERATIONS_PER_LOOK == 0:
+                must_not_be_over(deadline)
+            lost = operation.outcome == "info"
+            if not lost:
+                if operation.outcome != "ok" and not model.sees_failures:
+                    continue
+                assert operation.return_time is not None  # validate() saw to it
+                rets[index] = operation.return_time
+                self.outputs[index] = operation.output
+            # The types too: 1 == True, but a model may tell them apart.
+            given, output = operation.input, self.outputs[index]
+            key = (given, output, type(output), self._types(given))
+            try:
+                kind = known.setdefault(key, index)
+            except TypeError:
+                kind = index
+            self.kinds[index] = kind
+            if kind == index and readonly is not None:
+                must_not_be_over(deadline)
+                self.pure[index] = bool(readonly(given, output))
+            else:
+                self.pure[index] = self.pure[kind]
+            if not lost:
+                required.append(index)
+            elif not self.pure[index]:
+                optional.append(index)
         must_not_be_over(deadline)
         required.sort(key=calls.__getitem__)
         optional.sort(key=calls.__getitem__)
         self.required = required
         self.by_return = sorted(required, key=rets.__getitem__)
         self.calls, self.rets = calls, rets
-        self.kinds = self._number_kinds()
-        self.pure = bytearray(count)
-        if readonly is not None:
-            for index in required:
-                self.pure[index] = bool(readonly(operations[index].input, self.outputs[index]))
-                must_not_be_over(deadline)
         self.bits = [0] * count
         self._give_slots()
         # The one before it of equal input: 0 when there is none.
@@ -189,22 +203,6 @@ class Search:
         self._memo[(0, 0, state)] = [0]
         if not required:
             self.verdict = "ok"
-
-    def _number_kinds(self) -> list[int]:
-        """Equal numbers for operations of equal input and output: they do the same in every state."""
-        known: dict[Hashable, int] = {}
-        kinds: list[int] = []
-        for index, operation in enumerate(self.operations):
-            if index % OPERATIONS_PER_LOOK == 0:
-                must_not_be_over(self.deadline)
-            # The types too: 1 == True, but a model may tell them apart.
-            output = self.outputs[index]
-            key = (operation.input, output, type(output), self._types(operation.input))
-            try:
-                kinds.append(known.setdefault(key, index))
-            except TypeError:
-                kinds.append(index)
-        return kinds
 
     @staticmethod
     def _types(given: Any) -> Hashable:
@@ -440,7 +438,7 @@ class Search:
         """The state the model goes to by one operation, or REFUSED."""
         before = self._states.known[state]
         given = self.operations[index].input
-        fits, after = self._step(before, given, self.outputs[index])
+        fits, after = self.model.answer(self._step(before, given, self.outputs[index]))
         if not fits:
             return REFUSED
         reached = self._states.number(after)

@@ -541,14 +541,17 @@ class _Register:
             f"An operation {act} {value!r}, which nobody wrote and which is not the initial value."
         )
         for operation in self.operations:
-            if operation.outcome == "fail" and operation.input[0] in ("write", "cas"):
-                wrote = operation.input[at if operation.input[0] == "write" else at + 1]
-                if wrote == value:
-                    reason = (
-                        f"An operation {act} {value!r}; the only operation that would have written it "
-                        f"failed, called by client {operation.client_id} at {operation.call}."
-                    )
-                    break
+            given = operation.input
+            if operation.outcome != "fail" or type(given) is not tuple:
+                continue  # of a failed one nobody has looked at what it was
+            name = given[0] if given and type(given[0]) is str else ""
+            wrote = given[at : at + 1] if name == "write" else given[at + 1 : at + 2]
+            if name in ("write", "cas") and wrote == (value,):
+                reason = (
+                    f"An operation {act} {value!r}; the only operation that would have written it "
+                    f"failed, called by client {operation.client_id} at {operation.call}."
+                )
+                break
         return self._witness(reason, [index])
 
     def _forked(self, one: int, other: int) -> Witness:

@@ -30,6 +30,7 @@ __all__ = [
     "FORMATS",
     "Conventions",
     "History",
+    "decoded",
     "detect",
     "load",
     "read",
@@ -143,10 +144,6 @@ def read(
             guessed.append("keyed")
         conventions = replace(conventions, keyed=bool(keyed) or format == "kv")
         calls = paired(_rows(text, format, keyed=bool(keyed)))
-        if format in ("etcd", "jepsen-log", "jepsen-txt") and text and not text.endswith("\n"):
-            notes.append(
-                "the last line has no end; if the file was cut there, its value may be cut too"
-            )
     lines = [(call.line, call.back_line) for call in calls]
     operations = operations_of_calls(calls, model, conventions)
     return History(format, operations, lines, conventions, tuple(guessed), tuple(notes))
@@ -155,6 +152,8 @@ def read(
 def _rows(text: str, format: str, *, keyed: bool) -> Iterator[Row]:
     if format == "kv":
         return porcupine_logs.kv_rows(text)
+    if format in ("etcd", "jepsen-log", "jepsen-txt"):
+        jepsen.must_be_whole(text)
     if format in ("etcd", "jepsen-log"):
         return jepsen.text_rows(text, keyed=keyed)
     if format == "jepsen-txt":
@@ -171,18 +170,22 @@ def text_of(path: Path) -> str:
         if found is None:
             raise FormatError(f"{path} is a folder without any of {', '.join(IN_A_FOLDER)}")
         path = found
-    data = path.read_bytes()
+    return decoded(path.read_bytes(), str(path))
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Bytes as text. Raises FormatError if they are none."""
     at = data.find(b"\0")
     if at >= 0:
         raise FormatError(
-            f"line {data.count(10, 0, at) + 1} has a byte 0: {path} is no text (or is compressed, or torn)"
+            f"line {data.count(10, 0, at) + 1} has a byte 0: {name} is no text (or is compressed, or torn)"
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(10, 0, error.start) + 1
         raise FormatError(
-            f"line {line} of {path} is no UTF-8: byte {data[error.start]:#04x} at {error.start}"
+            f"line {line} of {name} is no UTF-8: byte {data[error.start]:#04x} at {error.start}"
         ) from None
 
 

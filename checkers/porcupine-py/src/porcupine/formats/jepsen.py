@@ -236,9 +236,14 @@ def looks_keyed(rows: Iterator[Row]) -> bool | None:
 # --- text -----------------------------------------------------------------------------------------
 
 
-def is_event_line(line: str) -> bool:
-    """Whether a line of text is an event of a log, or of a history.txt."""
-    return LOG.match(line) is not None or TXT.match(line) is not None
+def must_be_whole(text: str) -> None:
+    """Refuse a text whose last line is an event without an end: of a value that was cut the beginning is a value too."""
+    last = text[text.rfind("\n") + 1 :]
+    if LOG.match(last) or TXT.match(last):
+        raise FormatError(
+            f"line {edn.line_of(text, len(text))} has no end, so that its value may have been cut off: {last[:80]!r}; "
+            "if the file is whole, end its last line"
+        )
 
 
 def text_rows(text: str, *, keyed: bool, form: re.Pattern[str] = LOG) -> Iterator[Row]:
