@@ -65,6 +65,10 @@ fuzz: setup ## the long property tests, marked fuzz (PYTEST_ARGS)
 soak: setup ## the long runs, marked soak (PYTEST_ARGS)
 	$(call step,$(BIN)/pytest $(TESTS) -m soak $(PYTEST_ARGS))
 
+.PHONY: wheels
+wheels: setup ## build porcupine-py's wheels, with and without cargo, and try them
+	@$(BIN)/python tools/wheels.py
+
 .PHONY: bench
 bench: setup ## measure, and print the figures (BENCH_ARGS)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -30,5 +30,18 @@ def extensions() -> list[object]:
     ]
 
 
-# Without setuptools-rust the word itself would be unknown, and warned about.
-setup(**({"rust_extensions": found} if (found := extensions()) else {}))
+def options() -> dict[str, object]:
+    """What setup() is told beside pyproject.toml. Without setuptools-rust the word itself would be warned about."""
+    if not (found := extensions()):
+        print(
+            "porcupine-py: without cargo and setuptools-rust: building in pure Python", flush=True
+        )
+        return {}
+    # One wheel for all versions from 3.11 on: pyo3 is asked for its abi3-py311 too (rust/Cargo.toml).
+    return {
+        "rust_extensions": found,
+        "options": {"bdist_wheel": {"py_limited_api": "cp311"}},
+    }
+
+
+setup(**options())

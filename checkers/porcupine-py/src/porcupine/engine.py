@@ -1,12 +1,15 @@
 """Which engine is in use: the compiled core where it was built, else the searches in Python.
 
 Both give the same verdicts. The environment variable PORCUPINE_CORE, read once on import, chooses:
-"python" does without the compiled core, "rust" insists on it. `porcupine.core` says what came of it.
+"python" does without the compiled core, "rust" insists on it. `porcupine.core` says what came of it; where nobody
+chose, the first search without the compiled core says so once.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from functools import cache
 from importlib import import_module
 from typing import Any, Final, Literal
 
@@ -39,3 +42,14 @@ def load(wanted: str) -> Any:
 
 compiled: Final[Any] = load(os.environ.get(VARIABLE, ""))
 core: Final[Literal["rust", "python"]] = "python" if compiled is None else "rust"
+
+
+@cache
+def remark_on_core() -> None:
+    """Say once, through logging, that a search runs in Python though nobody asked for that."""
+    if compiled is None and VARIABLE not in os.environ:
+        logging.getLogger("porcupine").warning(
+            "porcupine: this search runs in pure Python, for the compiled core was not built when porcupine-py was "
+            "installed; install it again where cargo is on the PATH, or set %s=python if this is meant",
+            VARIABLE,
+        )

@@ -13,7 +13,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, Final
 
-from porcupine.engine import compiled
+from porcupine.engine import compiled, remark_on_core
 from porcupine.errors import ModelError
 from porcupine.history import UNKNOWN, Operation
 from porcupine.limits import OPERATIONS_PER_LOOK, TimeIsUp, must_not_be_over
@@ -49,6 +49,8 @@ def open_search(
         )
         if found.applies:
             return found
+    else:
+        remark_on_core()
     return Search(model, operations, deadline=deadline, partials=partials)
 
 
