@@ -32,6 +32,7 @@ from porcupine import (
     Saw,
     check,
     check_columns,
+    engine,
     models,
 )
 from porcupine.columns import CAS, NEVER, READ, WRITE
@@ -421,6 +422,25 @@ except KeyboardInterrupt:
         run.send_signal(signal.SIGINT)
         rest, _ = run.communicate(timeout=20)
     assert rest == "interrupted\n"
+
+
+def test_a_search_in_python_that_nobody_chose_is_remarked_on_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("porcupine.engine.compiled", None)
+    monkeypatch.setattr("porcupine.native.compiled", None)
+    history = [Operation(0, ("enqueue", 1), 0, None, 1)]
+    for chosen, remarks in (("python", 0), (None, 1)):
+        engine.remark_on_core.cache_clear()
+        caplog.clear()
+        if chosen is None:
+            monkeypatch.delenv(engine.VARIABLE, raising=False)
+        else:
+            monkeypatch.setenv(engine.VARIABLE, chosen)
+        for _ in range(3):
+            check(history, models.queue())
+        assert len(caplog.records) == remarks
+    assert "PORCUPINE_CORE=python" in caplog.text
 
 
 @needs_core

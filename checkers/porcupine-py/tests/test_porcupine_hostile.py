@@ -129,7 +129,7 @@ READY: dict[str, Callable[[], Model]] = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text() | st.text('{}[]()#:;"\\ \n\tnil0123.eNM/_-abinvokfr,'), MODEL, FORMAT)
 @example("[" * 100_000, "register", "knossos")
 @example('{"a":' * 100_000, "register", "json")
@@ -138,7 +138,7 @@ def test_any_text_is_a_history_or_is_refused(text: str, model: str, format: str)
     judged(text, model, format)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary())
 @example(b"\xef\xbb\xbf")
 @example(b"\xff\xfe{")
@@ -150,7 +150,7 @@ def test_any_bytes_are_a_text_or_are_refused(data: bytes) -> None:
     judged(text, "register", "auto")
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(SAMPLE, MODEL, st.booleans() | st.none(), st.randoms(use_true_random=False))
 def test_a_file_that_was_tampered_with_is_judged_or_refused(
     name: str, model: str, keyed: bool | None, rng: random.Random
@@ -193,7 +193,7 @@ def test_a_file_cut_off_at_any_byte_is_judged_or_refused(name: str) -> None:
     assert "illegal" not in verdicts or judged(SAMPLES[name], model, "auto") == "illegal"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SAMPLE, MODEL, st.binary(max_size=8), st.integers(0, 400))
 def test_the_command_line_never_ends_with_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, name: str, model: str, put: bytes, at: int
@@ -366,14 +366,14 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", sorted(ASKED))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(history=histories())
 def test_both_cores_agree_on_any_objects(lab: Any, name: str, history: list[Operation]) -> None:
     agreed(lab, ASKED[name](), history)
     outcome(lambda: check_operations_verbose(ASKED[name](), history, 1.0)[1].orders)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(history=histories())
 def test_any_objects_may_be_keys(history: list[Operation]) -> None:
     for make in (models.kv, models.append_kv, models.list_append):
@@ -442,7 +442,7 @@ class Scripted:
         return answer
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     history=tame_histories(),
     steps=st.lists(ANSWERS, min_size=1, max_size=6),

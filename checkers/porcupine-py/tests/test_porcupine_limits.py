@@ -76,8 +76,10 @@ def test_the_default_is_two_gib_or_a_quarter_of_what_there_is(
     ):
         monkeypatch.setattr(limits, "_of_the_machine", lambda known=machine: known)
         monkeypatch.setattr(limits, "_of_the_container", lambda known=container: known)
+        default_memory_bytes.cache_clear()
         assert default_memory_bytes() == wanted
         assert limits.memory_limit_bytes(DEFAULT_MEMORY) == wanted
+    default_memory_bytes.cache_clear()
     assert limits.memory_limit_bytes(None) is None
     assert limits.memory_limit_bytes(7) == 7
 
@@ -85,7 +87,7 @@ def test_the_default_is_two_gib_or_a_quarter_of_what_there_is(
 def test_without_a_word_the_default_holds_and_none_means_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "DEFAULT_MOST_BYTES", 2_000_000)
+    monkeypatch.setattr(limits, "default_memory_bytes", lambda: 2_000_000)
     result = check(crowded(), queue())
     assert (result.verdict, result.cause) == ("unknown", "memory")
     assert result.progress.operations_linearized > 0
@@ -97,7 +99,7 @@ def test_without_a_word_the_default_holds_and_none_means_none(
 
 
 def test_yes_or_no_is_not_answered_when_neither_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DEFAULT_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(limits, "default_memory_bytes", lambda: 1_000_000)
     with pytest.raises(Undecided, match="ran out of memory: 0 of 1 parts decided"):
         check_operations(queue(), crowded())
     events = [Event(o.client_id, EventKind.CALL, o.input, i) for i, o in enumerate(crowded())]

@@ -360,7 +360,6 @@ def _ask_gates(parts: list[_Part], model: Model, limits: Limits, prefer: Prefer)
 def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
     """Give each undecided part a budget in turn, and double it with every round."""
     budget = FIRST_BUDGET_STEPS
-    limits.begin_searches()
     undecided = [part for part in parts if part.verdict is None]
     while undecided:
         for part in undecided:
@@ -375,8 +374,9 @@ def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
                 )
             search = part.search
             before = search.steps
-            # One part alone needs no turns: only what stops it.
-            steps = None if len(undecided) == 1 else budget
+            # One part alone needs no turns: only what stops it. But most are done with the first budget.
+            alone = len(undecided) == 1 and budget > FIRST_BUDGET_STEPS
+            steps = None if alone else budget
             if limits.step_limit is not None:
                 left = max(limits.step_limit - limits.steps, 0)
                 steps = left if steps is None else min(steps, left)
@@ -405,6 +405,8 @@ def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
                 _leave(undecided, None if done else search.cause)
                 return
         undecided = [part for part in undecided if part.verdict is None]
+        if budget == FIRST_BUDGET_STEPS and undecided:
+            limits.measure_process()
         budget *= 2
 
 

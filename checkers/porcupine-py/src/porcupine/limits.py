@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -48,8 +49,9 @@ def memory_limit_bytes(asked: MemoryLimit) -> int | None:
     return asked
 
 
+@cache
 def default_memory_bytes() -> int:
-    """2 GiB, or a quarter of the memory that this machine or container has, whichever is less."""
+    """2 GiB, or a quarter of the memory that this machine or container has, whichever is less. Asked once."""
     found = [known for known in (_of_the_machine(), _of_the_container()) if known]
     return min([DEFAULT_MOST_BYTES, *(known // 4 for known in found)])
 
@@ -89,14 +91,16 @@ class Limits:
     # One illegal part ends the check, unless all are wanted for a picture.
     to_the_end: bool = False
     steps: int = 0
-    # What the process may come to, set when the first search begins.
+    # What the process may come to, once it was measured.
     ceiling_bytes: int | None = None
     # What each undecided part's search remembers, by the search's id.
     held_bytes: dict[int, int] = field(default_factory=dict)
 
-    def begin_searches(self) -> None:
+    def measure_process(self) -> None:
+        """Note how large the process is without what the searches hold so far, which is little."""
         if self.memory_bytes is not None and (resident := resident_bytes()) is not None:
-            self.ceiling_bytes = resident + self.memory_bytes
+            held = sum(self.held_bytes.values())
+            self.ceiling_bytes = max(resident - held, 0) + self.memory_bytes
 
     def left_for(self, search: object) -> int | None:
         """The bytes that a search may come to, beside all others."""

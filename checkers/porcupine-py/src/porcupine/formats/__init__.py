@@ -120,12 +120,21 @@ def read(
     if format == "json":
         if nil_read is not None or failed is not None or keyed is not None:
             raise FormatError(
-                "lines of JSON say themselves what was read, what failed, and of which key: conventions have "
+                "lines of JSON say themselves what was read, what failed, and of which key; conventions have "
                 "nothing to decide there"
             )
         numbered = json_lines.numbered(text)
         lines: list[tuple[int, int | None]] = [(number, number) for number, _ in numbered]
         return History(format, [o for _, o in numbered], lines, None, tuple(guessed))
+    if keyed is not None and format in ("driftline", "kv"):
+        raise FormatError(
+            f"keys stand beside the values in {format}; keyed has nothing to decide there"
+        )
+    if failed is not None and format == "driftline":
+        raise FormatError(
+            "a driftline history says of each compare-and-set whether it saw another value or failed; failed has "
+            "nothing to decide there"
+        )
     conventions = CONVENTIONS[format]
     if nil_read is not None:
         conventions = replace(conventions, nil_read=nil_read)

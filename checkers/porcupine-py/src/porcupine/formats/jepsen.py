@@ -27,18 +27,20 @@ KEY, INDEX, SAW = map(Keyword, ("key", "index", "saw"))
 WANTED: Final = (TYPE, PROCESS, F, VALUE, KEY, INDEX, SAW)
 ABSENT: Final = object()
 
-# A value that one expression can delimit: a string, an atom, collections up to two deep.
+# A value that one expression can delimit: a string, an atom, or collections within each other, of whatever brackets.
+# Whether these fit is seen where the value is read; what nobody wants need not be EDN.
 _STRING: Final = r"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\""
 _ATOM: Final = r"[^\s,;()\[\]{}\"\\#][^\s,;()\[\]{}\"\\]*+"
-_FLAT: Final = r"[^\[\]{}()\"\\;#]++"
+_FLAT: Final = r"[^\[\]{}()\"\\;]++"
+NESTED_MAX: Final = 6
 
 
-def _collections(member: str) -> str:
-    return rf"\[(?:{member})*+\]|\((?:{member})*+\)|#?\{{(?:{member})*+\}}"
+def _nested(depth: int) -> str:
+    inner = f"|{_nested(depth - 1)}" if depth > 1 else ""
+    return rf"[\[({{](?:{_FLAT}|{_STRING}{inner})*+[\])}}]"
 
 
-_SHALLOW: Final = _collections(f"{_FLAT}|{_STRING}")
-_SIMPLE: Final = f"({_STRING}|{_ATOM}|{_collections(f'{_FLAT}|{_STRING}|{_SHALLOW}')})"
+_SIMPLE: Final = rf"({_STRING}|{_ATOM}|(?:#[A-Za-z][\w.:/-]*+)?#?{_nested(NESTED_MAX)})"
 _BLANK: Final = re.compile(r"(?:[\s,]++|;[^\n]*+)*+", re.ASCII)
 SHAPES_MAX: Final = 16
 """A file of more shapes than that is read token by token from there on."""
@@ -297,7 +299,7 @@ def _rest(rest: str, kind: str, number: int, line: int) -> Any:
     if not value:
         return None
     try:
-        found = [form for _, _, form in edn.forms(value)]
+        found = [edn.of_text(value)]
     except FormatError:
         found = []
     if kind in ("fail", "info"):
