@@ -37,9 +37,10 @@ from porcupine import (
     default_memory_bytes,
     limits,
 )
-from porcupine.checker import _search_witness
 from porcupine.models import append_kv, cas_register, kv, queue, register
 from porcupine.native import NativeSearch, open_search
+from porcupine.parts import Part
+from porcupine.showing import search_witness
 from porcupine.states import growth_bytes, weight_bytes
 from porcupine.wgl import Search
 
@@ -237,7 +238,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for name in ("limits", "wgl", "checker", "model", "zones", "native"):
+    for name in ("limits", "wgl", "checker", "showing", "model", "zones", "native"):
         monkeypatch.setattr(f"porcupine.{name}.monotonic", made)
     return made
 
@@ -358,13 +359,13 @@ def test_a_witness_without_time_still_names_the_return() -> None:
     model = append_kv()
     search = open_search(model, history)
     assert search.run() == "illegal"
-    part = porcupine.checker._Part(None, history, list(range(11)), "illegal", search=search)
-    witness = _search_witness(part, model, 0.0, None)
+    part = Part(None, history, list(range(11)), "illegal", search=search)
+    witness = search_witness(part, model, 0.0, None)
     assert witness.stuck_at == 10
     assert "would take longer than there is time" in witness.text
     part.search = open_search(model, history)
     part.search.run()
-    assert "what was still open then" in _search_witness(part, model, 10.0, 1 << 30).text
+    assert "what was still open then" in search_witness(part, model, 10.0, 1 << 30).text
 
 
 def test_a_timeout_that_is_no_number_is_refused() -> None:

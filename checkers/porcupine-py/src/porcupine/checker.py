@@ -8,17 +8,15 @@ outweighs a part that was not decided.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from math import isnan
 from time import monotonic
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal
 
-from porcupine.errors import HistoryError, ModelError, Undecided
-from porcupine.history import Event, EventKind, Operation, operations_of, validate
-from porcupine.impasse import find_impasse
+from porcupine.errors import HistoryError, Undecided
+from porcupine.history import Event, Operation
 from porcupine.limits import (
     DEFAULT_MEMORY,
     Allowance,
@@ -27,19 +25,19 @@ from porcupine.limits import (
     TimeIsUp,
     deadline_of,
     memory_limit_bytes,
-    must_not_be_over,
 )
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
 from porcupine.native import NativeSearch, open_search
-from porcupine.result import Cause, PartResult, Progress, Result, Verdict, Witness
-from porcupine.wgl import ENGINE, Search
+from porcupine.parts import Part, parts_of
+from porcupine.result import Cause, Progress, Result, Verdict
+from porcupine.showing import result_of, search_witness, worked_out
+from porcupine.wgl import Search
 
 Prefer = Literal["auto", "gate", "search"]
 FIRST_BUDGET_STEPS: Final = 2_000
 # Orders are only worked out for a gate's illegal part when someone asks, and then not for ever.
 ORDERS_AFTER_GATE_STEPS: Final = 100_000
-WITNESS_PENDING_MAX: Final = 12
 
 
 class CheckResult(StrEnum):
@@ -48,22 +46,6 @@ class CheckResult(StrEnum):
     OK = "Ok"
     ILLEGAL = "Illegal"
     UNKNOWN = "Unknown"
-
-
-@dataclass(slots=True)
-class _Part:
-    """One part on its way to a verdict. `indices` are the places of its operations in the history."""
-
-    key: Hashable
-    operations: list[Operation]
-    indices: list[int]
-    verdict: Verdict | None = None
-    engine: str = ENGINE
-    cause: Cause | None = None
-    witness: Witness | Callable[[], Witness] | None = None
-    search: Search | NativeSearch | None = None
-    orders: Callable[[], list[list[int]]] | None = None
-    seconds: float = 0.0
 
 
 def check(
@@ -118,24 +100,9 @@ def check_verbose(
             part.operations,
             part.verdict or "unknown",
             part.cause,
-            partial(_worked_out, part, model, allowance, limits.memory_bytes),
+            partial(worked_out, part, model, allowance, limits.memory_bytes),
         )
     return result, info
-
-
-def _worked_out(
-    part: _Part, model: Model, allowance: Allowance, memory_bytes: int | None
-) -> tuple[Witness | None, list[list[int]]]:
-    """A part's witness and orders, for a picture."""
-    if part.verdict != "illegal":
-        return None, [] if part.orders is None else part.orders()
-    left = allowance.left()
-    if part.search is not None and callable(part.witness):
-        part.witness = _search_witness(part, model, left, memory_bytes)
-    witness = part.witness() if callable(part.witness) else part.witness
-    if witness is not None and witness.stuck_at is None:
-        return find_impasse(model, part.operations, witness, monotonic() + left)
-    return witness, [] if part.orders is None else part.orders()
 
 
 def check_operations(model: Model, history: Sequence[Operation]) -> bool:
@@ -222,93 +189,21 @@ def _verbose(
     return _CHECK_RESULTS[result.verdict], info
 
 
-# --- from a history to parts ----------------------------------------------------------------------
-
-
-def _parts_of(
-    history: Sequence[Operation] | Sequence[Event], model: Model, deadline: float | None
-) -> list[_Part]:
-    if history and isinstance(history[0], Event):
-        events = cast("Sequence[Event]", history)
-        operations = operations_of(events)
-        if model.partition_event is not None:
-            return _parts_of_events(events, model)
-    else:
-        operations = list(cast("Sequence[Operation]", history))
-    validate(operations, model.sees_failures, deadline)
-    if model.partition is None:
-        return [_Part(None, operations, list(range(len(operations))))]
-    parts: list[_Part] = []
-    taken = _places(operations)
-    for key, members in _keyed(model.partition(operations), model):
-        must_not_be_over(deadline)
-        try:
-            indices = [taken(id(operation)) for operation in members]
-        except (KeyError, IndexError):
-            raise ModelError(
-                f"model {model.name!r}: part {key!r} holds an operation that is not one of the history, or "
-                "holds it twice; partition must hand on the objects it was given, each at most once"
-            ) from None
-        parts.append(_Part(key, members, indices))
-    return parts
-
-
-def _places(operations: list[Operation]) -> Callable[[int], int]:
-    """By the id of an operation its place in the history, each to be had once; KeyError or IndexError after that."""
-    place = dict(zip(map(id, operations), range(len(operations)), strict=True))
-    if len(place) == len(operations):
-        return place.pop
-    # One object stands for several operations.
-    places: dict[int, list[int]] = {}
-    for index, operation in enumerate(operations):
-        places.setdefault(id(operation), []).append(index)
-    return lambda identity: places[identity].pop(0)
-
-
-def _parts_of_events(events: Sequence[Event], model: Model) -> list[_Part]:
-    assert model.partition_event is not None
-    calls = (event.id for event in events if event.kind is EventKind.CALL)
-    index_of = {identity: index for index, identity in enumerate(calls)}
-    parts: list[_Part] = []
-    for key, members in _keyed(model.partition_event(events), model):
-        part = list(members)
-        try:
-            indices = [index_of[event.id] for event in part if event.kind is EventKind.CALL]
-        except KeyError as missing:
-            raise ModelError(
-                f"model {model.name!r}: part {key!r} holds an event with the id {missing}, which the "
-                "history does not call; partition_event must keep the ids"
-            ) from None
-        parts.append(_Part(key, operations_of(part), indices))
-    return parts
-
-
-def _keyed(parts: Any, model: Model) -> list[tuple[Hashable, list[Any]]]:
-    try:
-        pairs = parts.items() if isinstance(parts, Mapping) else enumerate(parts)
-        return [(key, list(members)) for key, members in pairs]
-    except TypeError as error:
-        raise ModelError(
-            f"model {model.name!r}: its partition gave {parts!r:.80}; it must give a mapping of keys to lists, or "
-            f"a list of lists ({error})"
-        ) from None
-
-
-# --- from parts to a verdict ----------------------------------------------------------------------
+# --- the way to a verdict -------------------------------------------------------------------------
 
 
 def _check(
     history: Sequence[Operation] | Sequence[Event], model: Model, limits: Limits, prefer: Prefer
-) -> tuple[Result, list[_Part]]:
+) -> tuple[Result, list[Part]]:
     started = monotonic()
     if prefer not in ("auto", "gate", "search"):
         raise HistoryError(f'prefer is {prefer!r}; it must be "auto", "gate" or "search"')
     try:
-        parts = _parts_of(history, model, limits.deadline)
+        parts = parts_of(history, model, limits.deadline)
         if _ask_gates(parts, model, limits, prefer):
             _run_searches(parts, model, limits)
     except TimeIsUp:  # even to look at all operations took too long
-        parts = [_Part(None, [], [], "unknown", "none", "timeout")]
+        parts = [Part(None, [], [], "unknown", "none", "timeout")]
     illegal = [part for part in parts if part.verdict == "illegal"]
     verdict: Verdict = "ok"
     cause: Cause | None = None
@@ -317,7 +212,7 @@ def _check(
     elif any(part.verdict != "ok" for part in parts):
         verdict = "unknown"
         cause = next(part.cause for part in parts if part.cause is not None)
-    results = tuple(map(_result_of, parts))
+    results = tuple(map(result_of, parts))
     most = max((0 if p.search is None else p.search.most for p in parts), default=0)
     most = max([most, *(len(p.operations) for p in parts if p.verdict == "ok")])
     progress = Progress(sum(part.verdict in ("ok", "illegal") for part in parts), len(parts), most)
@@ -325,7 +220,7 @@ def _check(
     return Result(verdict, cause, progress, results, limits.steps, seconds), parts
 
 
-def _ask_gates(parts: list[_Part], model: Model, limits: Limits, prefer: Prefer) -> bool:
+def _ask_gates(parts: list[Part], model: Model, limits: Limits, prefer: Prefer) -> bool:
     """Let the gate decide what it can. False when nothing is left to be decided."""
     for part in parts:
         if model.gate is None or prefer == "search":
@@ -357,7 +252,7 @@ def _ask_gates(parts: list[_Part], model: Model, limits: Limits, prefer: Prefer)
     return bool(undecided)
 
 
-def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
+def _run_searches(parts: list[Part], model: Model, limits: Limits) -> None:
     """Give each undecided part a budget in turn, and double it with every round."""
     budget = FIRST_BUDGET_STEPS
     undecided = [part for part in parts if part.verdict is None]
@@ -395,7 +290,7 @@ def _run_searches(parts: list[_Part], model: Model, limits: Limits) -> None:
                 part.orders = partial(_order_alone, search)
             elif verdict == "illegal":
                 part.witness = partial(
-                    _search_witness, part, model, limits.witness_seconds(), limits.memory_bytes
+                    search_witness, part, model, limits.witness_seconds(), limits.memory_bytes
                 )
             # Decided, or grown too large: what it remembers makes room for the others.
             limits.held_bytes.pop(id(search), None)
@@ -414,7 +309,7 @@ def _order_alone(search: Search | NativeSearch) -> list[list[int]]:
     return [search.order()]
 
 
-def _leave(parts: list[_Part], cause: Cause | None) -> None:
+def _leave(parts: list[Part], cause: Cause | None) -> None:
     """Give up what is not decided: with a cause it is unknown, without one it was left for an illegal part."""
     for part in parts:
         if part.verdict is None:
@@ -429,94 +324,3 @@ def _orders_by_search(model: Model, operations: list[Operation], seconds: float)
     search = open_search(model, operations, deadline=monotonic() + seconds, partials=True)
     search.run(ORDERS_AFTER_GATE_STEPS)
     return search.partial_orders()
-
-
-# --- from a verdict to what is shown --------------------------------------------------------------
-
-
-def _result_of(part: _Part) -> PartResult:
-    indices = part.indices
-    orders = part.orders
-
-    def mapped() -> list[list[int]]:
-        assert orders is not None
-        return [[indices[place] for place in order] for order in orders()]
-
-    def placed() -> Witness:
-        assert part.witness is not None
-        witness = part.witness() if callable(part.witness) else part.witness
-        text = witness.text if part.key is None else f"in part {part.key!r}: {witness.text}"
-        return replace(
-            witness,
-            text=text,
-            part=part.key,
-            operations=tuple(indices[place] for place in witness.operations),
-            support=tuple(indices[place] for place in witness.support),
-            stuck_at=None if witness.stuck_at is None else indices[witness.stuck_at],
-            partials=tuple(tuple(indices[place] for place in order) for order in witness.partials),
-        )
-
-    return PartResult(
-        part.key,
-        part.verdict or "unknown",
-        part.engine,
-        len(part.operations),
-        0 if part.search is None else part.search.steps,
-        part.seconds,
-        part.cause,
-        None if part.witness is None else placed,
-        None if orders is None else mapped,
-    )
-
-
-def _search_witness(part: _Part, model: Model, seconds: float, memory_bytes: int | None) -> Witness:
-    """Say which return cannot be explained, and what speaks against each way there, as far as time allows."""
-    search = part.search
-    assert search is not None
-    search.allow(seconds, memory_bytes)
-    stuck = search.stuck_at()
-    operations = part.operations
-
-    def line(index: int) -> str:
-        operation = operations[index]
-        text = model.operation_text(operation.input, search.outputs[index])
-        back = "..." if operation.outcome == "info" else operation.return_time
-        return f"client {operation.client_id}: {text} in [{operation.call}, {back}]"
-
-    lines = [
-        "No order explains the history up to this return, though one explains all before it:"
-        if search.exact
-        else "No order explains the history up to this return:",
-        f"  {line(stuck)}",
-    ]
-    partials: list[tuple[int, ...]] = []
-    shown: dict[int, None] = {stuck: None}
-    described: set[int] = set()
-    finals: Any = search.finals  # of the engine's own type
-    for final in finals:
-        order = search.unwound(final)
-        partials.append(tuple(order))
-        if final.state in described:
-            continue
-        described.add(final.state)
-        try:
-            state = model.state_text(search.state_of(final))
-            refusals, more = search.refusals(final, WITNESS_PENDING_MAX)
-        except TimeIsUp:
-            lines.append("what speaks against each way there would take longer than there is time")
-            break
-        last = f"after {line(order[-1])}" if order else "at the very beginning"
-        lines.append(f"one way there leads to the state {state}, {last}; what was still open then:")
-        for index, why in refusals:
-            shown.setdefault(index)
-            lines.append(f"  {line(index)}: {why}")
-        if more:
-            lines.append(f"  and {more} more")
-    return Witness(
-        "\n".join(lines),
-        tuple(shown),
-        closed=False,
-        part=part.key,
-        stuck_at=stuck,
-        partials=tuple(sorted(partials, key=len, reverse=True)),
-    )
