@@ -50,7 +50,7 @@ def test_an_empty_file_is_no_history_unless_it_is_said_to_be_one(
     file = tmp_path / "history.jsonl"
     file.write_text("")
     assert main(["check", str(file), "--model", "register"]) == 64
-    assert "the file is empty" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"porcupine: {file}: the file is empty")
     assert main(["check", str(file), "--model", "register", "--format", "json"]) == 0
     assert "note: there is no operation in it" in capsys.readouterr().out
 

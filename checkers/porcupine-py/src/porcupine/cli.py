@@ -190,14 +190,18 @@ def _interrupt_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _check(asked: argparse.Namespace) -> int:
-    history = read(
-        _text(asked.file),
-        asked.model,
-        format=asked.format,
-        nil_read=asked.nil_read,
-        failed=asked.failed,
-        keyed=asked.keyed,
-    )
+    text = _text(asked.file)
+    try:
+        history = read(
+            text,
+            asked.model,
+            format=asked.format,
+            nil_read=asked.nil_read,
+            failed=asked.failed,
+            keyed=asked.keyed,
+        )
+    except FormatError as error:
+        raise FormatError(f"{asked.file}: {error}") from None
     initial = _initial(asked, history.format)
     model = _model(asked, initial, history)
     limits: dict[str, Any] = {"timeout_s": asked.timeout, "step_limit": asked.steps}
