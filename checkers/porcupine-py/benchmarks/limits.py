@@ -47,10 +47,12 @@ def crowded_queue() -> Case:
     return found, queue()
 
 
-def crowded_strings() -> Case:
+def crowded_strings(count: int) -> Case:
     """Appends that may stand in any order, and a read that none of the orders gives."""
-    found = [Operation(i, ("append", "k", "a" if i % 2 else "b"), 0, None, 10) for i in range(26)]
-    found.append(Operation(98, ("get", "k"), 11, "ab" * 12 + "b", 12))
+    found = [
+        Operation(i, ("append", "k", "a" if i % 2 else "b"), 0, None, 10) for i in range(count)
+    ]
+    found.append(Operation(98, ("get", "k"), 11, "ab" * count, 12))
     found += [Operation(50 + i, ("put", "k", "ab"), 0, None, 10) for i in range(3)]
     return found, append_kv()
 
@@ -66,7 +68,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "register 5000 x 40": lambda: register(5_000, 40),
     "register 1000 x 20, lost": lambda: register(1_000, 20, 0.02),
     "queue 40": crowded_queue,
-    "strings 26": crowded_strings,
+    "strings 14": lambda: crowded_strings(14),
+    "strings 26": lambda: crowded_strings(26),
     "own model 40": own_model,
 }
 
