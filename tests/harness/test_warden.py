@@ -25,8 +25,10 @@ OWN_SESSION = "import os, sys; os.setsid(); os.execlp('sleep', 'sleep', sys.argv
 # Starts a plain child, a stopped one, one with a grandchild in a session of its own, and one that
 # ignores SIGTERM; prints "ready" and sleeps. `fork` adds a copy of the harness without exec.
 HARNESS = """
-import os, sys, time, trio
+import os, signal, sys, time, trio
 from harness.processes import open_warden
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 
 async def main():
     async with open_warden(proof_path=sys.argv[1], cleanup=[sys.argv[2]]) as warden:
