@@ -443,7 +443,9 @@ class LinkSet:
         host, port = address
         if self.kind == "toxiproxy":
             argv = [str(find_toxiproxy_server()), "-host", host, "-port", str(port)]
-            return argv, {**os.environ, "LOG_LEVEL": "warn"}
+            # A server for each node, on a few cores: with a thread per core in each they wake each other up, which
+            # costs every answer milliseconds (docs/measured.md).
+            return argv, {"GOMAXPROCS": "1", **os.environ, "LOG_LEVEL": "warn"}
         argv = [sys.executable, "-P", "-m", "harness.links.embedded"]
         argv += ["--api", format_address(address)]
         if self._framer is not None:
