@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from node.raft import events
-from node.raft.lease import quorum_stamp
 from node.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ LEADER: Final = "leader"
 
 SPREAD_NS_MAX: Final = 1_000_000_000
 """How much a vote timer is spread at most (2.2)."""
-
-
-def quorum(members: int) -> int:
-    """The smallest majority."""
-    return members // 2 + 1
 
 
 def draw(rng: random.Random, base_ns: int, spread_ns: int, jitter: bool) -> int:
@@ -101,8 +95,7 @@ def sticks(raft: Raft) -> bool:
     """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody."""
     if not raft.options.leader_sticky or raft.state != LEADER:
         return False
-    stamps = [peer.last_rpc_send for peer in raft.peers.values()]
-    return raft.now < quorum_stamp(stamps, len(raft.members), raft.now) + raft.election_timeout_ns
+    return raft.now < raft.quorum_stamp() + raft.election_timeout_ns
 
 
 # ---- timers --------------------------------------------------------------------------------------
@@ -153,7 +146,9 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
 
 
 def campaign(raft: Raft, *, triggered: bool = False) -> None:
-    """Start an election the way the options say."""
+    """Start an election the way the options say; who is no member does not stand."""
+    if not raft.is_member:
+        return
     raft.leader_id = ""
     if raft.options.prevote:
         start_pre_vote(raft, triggered)
@@ -265,7 +260,7 @@ def tally(raft: Raft, ballot: Ballot) -> None:
     grants = ballot.grants
     if ballot.pre and ballot.disrupted is not None:
         grants = grants | ballot.reserved
-    if len(grants) < raft.quorum:
+    if not raft.conf.agrees(grants):
         return
     raft.ballot = None
     if ballot.pre:

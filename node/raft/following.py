@@ -67,11 +67,14 @@ def store(raft: Raft, m: AppendEntries) -> bool:
                 )
                 return False
             log.truncate(first)
+            raft.configured()
             raft.counters["truncations"] += 1
             raft.cut = first
             raft.report(events.truncate(raft.term, first))
-    log.entries.extend(entries)
+    log.extend(entries)
     raft.fresh.extend(entries)
+    if raft.conf is not log.configuration:
+        raft.configured()
     return True
 
 

@@ -9,7 +9,6 @@ Every answer is computed from a clock reading handed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from node.raft.bugs import Seeded
@@ -18,17 +17,6 @@ VALID: Final = "valid"
 EXPIRED: Final = "expired"
 NOT_READY: Final = "not_ready"
 DISABLED: Final = "disabled"
-
-
-def quorum_stamp(stamps: Iterable[int], members: int, now_ns: int) -> int:
-    """The newest instant by which a quorum, the leader itself included, is known to have accepted
-    the leader.
-
-    `stamps` are the other members' newest answered send times; the floor(members / 2)-th largest is
-    the quorum's.
-    """
-    needed = members // 2
-    return sorted(stamps, reverse=True)[needed - 1] if needed else now_ns
 
 
 class FollowerLease:

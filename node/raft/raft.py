@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from node.raft import election, events, following, reads, replication
+from node.raft import configuration, election, events, following, reads, replication
 from node.raft.bugs import Seeded
 from node.raft.effects import (
     Committed,
@@ -42,8 +43,8 @@ from node.raft.election import CANDIDATE, FOLLOWER, LEADER, Ballot
 from node.raft.lease import FollowerLease
 from node.raft.log import Log
 from node.raft.messages import (
+    CONFIGURATION,
     DATA,
-    NOOP,
     AppendEntries,
     AppendEntriesReply,
     Entry,
@@ -52,6 +53,7 @@ from node.raft.messages import (
     PreVoteReply,
     RequestVote,
     RequestVoteReply,
+    SnapshotMeta,
 )
 
 STEP_DOWN_REASONS: Final = (
@@ -69,8 +71,9 @@ _MS: Final = 1_000_000
 
 
 class Raft:
-    """One member. `hard_state` and `log` are what its disk holds, synced; `seed` makes all of its
-    randomness.
+    """One member. `hard_state`, `log` (after `base`) and `snapshot` are what its disk holds, synced; `seed` makes all of its
+    randomness. `members` is the group before any log or snapshot says otherwise; without any, the member is passive until
+    a leader takes it in.
     """
 
     def __init__(
@@ -83,13 +86,12 @@ class Raft:
         first_boot: bool,
         seed: bytes,
         now_ns: int,
+        *,
+        witnesses: Sequence[str] = (),
+        base: tuple[int, int] = (0, 0),
+        snapshot: SnapshotMeta | None = None,
     ) -> None:
-        if name not in members or len(set(members)) != len(members):
-            raise ValueError(f"{name!r} must be in members, and each only once: {list(members)}")
         self.name = name
-        self.members = tuple(members)
-        self.others = tuple(member for member in members if member != name)
-        self.quorum = election.quorum(len(members))
         self.options = options
         self.election_timeout_ns = options.election_timeout_ms * _MS
         self.drift_ns = options.max_clock_drift_ms * _MS
@@ -106,14 +108,28 @@ class Raft:
         # Durable, as this node holds it in memory.
         self.term = hard_state.term
         self.voted_for = hard_state.voted_for
-        self.log = Log(log)
-        self.commit = 0
+        initial = configuration.of(members, witnesses)
+        if snapshot is None:
+            self.log = Log(log, initial, base)
+        else:
+            self.log = Log(log, snapshot.configuration, base, snapshot.index)
+        self.snapshot = snapshot
+        """The newest durable one, or the one that was installed."""
+        self.commit = 0 if snapshot is None else snapshot.index
+        self.conf = self.log.configuration
+        """The configuration in force: the newest in the log."""
+        self.others: tuple[str, ...] = ()
+        """Everyone in it but this member."""
+        self.configured()
 
-        # Durability. `hard_dirty`, `cut` and `fresh` are what this step has changed so far.
+        # Durability. `hard_dirty`, `cut`, `fresh`, `reset` and `purge` are what this step has changed so far.
         self.durable_vote = self.voted_for
         self.hard_dirty = False
         self.cut = 0
         self.fresh: list[Entry] = []
+        self.reset: tuple[int, int] | None = None
+        self.purge = 0
+        """Up to where the log was cut in this step because a snapshot covers it."""
         self.token = 0
         self.persisted = 0
         self._hard_token = 0
@@ -177,7 +193,7 @@ class Raft:
             _RECEIVED[type(message)](self, input.sender, message)
         else:
             _INPUTS[type(input)](self, input)
-        if self.fresh or self.hard_dirty or self.cut:
+        if self.fresh or self.hard_dirty or self.cut or self.purge or self.reset is not None:
             self._hand_over()
         return out
 
@@ -208,14 +224,16 @@ class Raft:
         heard = self.last_leader_message
         return {
             "name": self.name,
-            "members": list(self.members),
+            "members": list(self.conf.members),
+            "old_members": list(self.conf.old),
+            "witnesses": list(self.conf.witnesses),
             "state": self.state,
             "term": self.term,
             "voted_for": self.voted_for,
             "leader_id": self.leader_id,
             "commit": self.commit,
             "applied": self.applied,
-            "first_index": 1,
+            "first_index": self.log.first_index,
             "last_log_id": [self.log.last_index, self.log.last_term],
             "last_index": self.log.last_index,
             "last_term": self.log.last_term,
@@ -319,15 +337,40 @@ class Raft:
         self.check_due = self.now + self.election_timeout_ns
         self.leader_due = min(self.check_due, self.now + self.heartbeat_ns)
         replication.start(self)
-        self._append(NOOP, b"", 0)
+        self.append_configuration(self.conf)
+
+    # ---- configuration ---------------------------------------------------------------------------
+
+    def configured(self) -> None:
+        """The log's newest configuration may be another one now: it is in force at once."""
+        self.conf = self.log.configuration
+        self.others = tuple(member for member in self.conf.everyone if member != self.name)
+
+    @property
+    def is_member(self) -> bool:
+        """May this member stand for election and count itself?"""
+        return self.name in self.conf.members or self.name in self.conf.old
+
+    def quorum_stamp(self) -> int:
+        """The newest instant by which a quorum, the leader itself included, is known to have accepted this leader (Q5)."""
+        stamps = {name: peer.last_rpc_send for name, peer in self.peers.items()}
+        stamps[self.name] = self.now
+        return self.conf.quorum_value(stamps)
+
+    def append_configuration(self, in_force: configuration.Configuration) -> int:
+        """An entry that puts `in_force` in force from here on; gives its index."""
+        data = configuration.encode(in_force)
+        return self._append(CONFIGURATION, data, zlib.crc32(data))
 
     # ---- client commands -------------------------------------------------------------------------
 
     def _append(self, kind: int, data: bytes, crc: int, more: bool = False) -> int:
         index = self.log.last_index + 1
         entry = Entry(index, self.term, kind, data, crc)
-        self.log.entries.append(entry)
+        self.log.append(entry)
         self.fresh.append(entry)
+        if kind == CONFIGURATION:
+            self.configured()
         if not more:
             replication.fill_all(self)
         if self.bugs.active:
@@ -348,7 +391,7 @@ class Raft:
     def advance_commit(self, index: int) -> None:
         """Everything up to `index` is committed, and leaves to be applied now."""
         first = self.commit + 1
-        entries = self.log.entries[self.commit : index]
+        entries = self.log.between(first, index)
         self.commit = index
         self.counters["committed"] += len(entries)
         out = self.out
@@ -411,7 +454,7 @@ class Raft:
         """Call `then(*arguments)` as soon as everything changed so far is on disk; at once if it
         is.
         """
-        token = self.token + (1 if self.hard_dirty or self.fresh or self.cut else 0)
+        token = self.token + (1 if self.hard_dirty or self.fresh or self.cut or self.reset else 0)
         if token <= self.persisted:
             then(*arguments)
         else:
@@ -427,9 +470,10 @@ class Raft:
             self.hard_dirty = False
         if self.fresh:
             self.log.handed_over(token)
-        self.out.persist.append(Persist(token, hard, self.cut, self.fresh))
-        self.cut = 0
+        self.out.persist.append(Persist(token, hard, self.cut, self.fresh, self.reset, self.purge))
+        self.cut = self.purge = 0
         self.fresh = []
+        self.reset = None
 
     def on_persisted(self, persisted: Persisted) -> None:
         token = persisted.token

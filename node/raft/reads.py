@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from node.raft import events, replication
 from node.raft.effects import Read, ReadReady
 from node.raft.election import LEADER
-from node.raft.lease import DISABLED, EXPIRED, NOT_READY, VALID, quorum_stamp
+from node.raft.lease import DISABLED, EXPIRED, NOT_READY, VALID
 
 if TYPE_CHECKING:
     from node.raft.raft import Raft
@@ -68,8 +68,7 @@ def ready(raft: Raft, token: int) -> None:
 
 def lease_until(raft: Raft) -> int:
     """The end of the leader's claim on its own clock; only meaningful at a leader."""
-    stamps = [peer.last_rpc_send for peer in raft.peers.values()]
-    return quorum_stamp(stamps, len(raft.members), raft.now) + raft.election_timeout_ns
+    return raft.quorum_stamp() + raft.election_timeout_ns
 
 
 def lease_state(raft: Raft) -> tuple[str, int]:
@@ -131,15 +130,17 @@ def start_round(raft: Raft) -> None:
     rounds.open, rounds.waiting = rounds.waiting, []
     for peer in raft.peers.values():
         replication.heartbeat(raft, peer)
-    if raft.quorum == 1:
+    if raft.conf.agrees((raft.name,)):
         on_round_acknowledged(raft)
 
 
 def on_round_acknowledged(raft: Raft) -> None:
     """A peer answered a request of some round: is the one in progress complete?"""
     rounds = raft.rounds
-    acknowledged = 1 + sum(peer.acked_round >= rounds.number for peer in raft.peers.values())
-    if acknowledged < raft.quorum:
+    number = rounds.number
+    answered = [peer.name for peer in raft.peers.values() if peer.acked_round >= number]
+    answered.append(raft.name)
+    if not raft.conf.agrees(answered):
         return
     tokens, rounds.open = rounds.open, []
     raft.out.events.append(events.readindex(raft.term, rounds.index, len(tokens)))

@@ -183,8 +183,9 @@ def on_tick(raft: Raft) -> None:
 def quorum_alive(raft: Raft) -> bool:
     """Did a quorum, the leader included, answer a request sent within the last E?"""
     oldest = raft.now - raft.election_timeout_ns
-    alive = 1 + sum(peer.last_rpc_send >= oldest for peer in raft.peers.values())
-    return alive >= raft.quorum
+    alive = [peer.name for peer in raft.peers.values() if peer.last_rpc_send >= oldest]
+    alive.append(raft.name)
+    return raft.conf.agrees(alive)
 
 
 def on_disconnected(raft: Raft, name: str) -> None:
@@ -300,8 +301,16 @@ def advance_commit(raft: Raft) -> None:
 
 
 def quorum_match(raft: Raft, own: int) -> int:
-    """The newest index that a quorum holds, when this node holds `own`."""
-    matches = [peer.match for peer in raft.peers.values()]
-    matches.append(own)
-    matches.sort()
-    return matches[-raft.quorum]
+    """The newest index that a quorum holds, when this node holds `own`.
+
+    An entry is counted by the configuration in force at it; one that has its quorum commits all before it.
+    """
+    matches = {name: peer.match for name, peer in raft.peers.items()}
+    matches[raft.name] = own
+    limit = raft.log.last_index
+    for first, conf in reversed(raft.log.configurations):
+        index = min(conf.quorum_value(matches), limit)
+        if index >= first or first <= raft.commit:
+            return index
+        limit = first - 1
+    return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from node.raft.bugs import Seeded
 from node.raft.effects import Failed, Options, ReadReady
-from node.raft.lease import FollowerLease, quorum_stamp
+from node.raft.lease import FollowerLease
 from node.raft.messages import AppendEntries, AppendEntriesReply, Message
 from tests.node.raft.bed import MS, Bed, Violation
 
@@ -24,17 +22,6 @@ def led(options: Options = MANUAL, size: int = 3) -> Bed:
 
 
 # ---- the formulae --------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 7), st.data())
-def test_the_quorum_stamp_is_the_newest_that_a_quorum_shares(
-    members: int, data: st.DataObject
-) -> None:
-    """Q5: the largest t such that a quorum, self included, has a stamp >= t."""
-    stamps = data.draw(st.lists(st.integers(0, 20), min_size=members - 1, max_size=members - 1))
-    needed = members // 2 + 1
-    shared = [t for t in range(101) if 1 + sum(stamp >= t for stamp in stamps) >= needed]
-    assert quorum_stamp(stamps, members, 100) == max(shared)
 
 
 def test_a_promise_lasts_e_plus_d_from_its_last_renewal() -> None:

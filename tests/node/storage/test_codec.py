@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.raft.effects import HardState, Persist
-from node.raft.messages import DATA, NOOP, Entry
+from node.raft.messages import CONFIGURATION, DATA, Entry
 from node.storage.codec import (
     RECORD,
     RECORD_BYTES_MAX,
@@ -28,7 +28,7 @@ IDENTITY = identity_record("group", "n1")
 
 
 def entry(index: int, term: int, data: bytes = b"") -> Entry:
-    return Entry(index, term, DATA if data else NOOP, data, zlib.crc32(data))
+    return Entry(index, term, DATA if data else CONFIGURATION, data, zlib.crc32(data))
 
 
 @st.composite
