@@ -95,6 +95,8 @@ class Server:
         bugs = set(config.options.bugs)
         self._holds_follower = "ack_before_fsync" in bugs
         self._holds_leader = "leader_counts_self_early" in bugs
+        self._holds_votes = "vote_no_fsync" in bugs
+        self._syncs_inline = "heartbeat_behind_data" in bugs
         self._held_since: int | None = None
         self._tokens: dict[int, Waiting] = {}
         self._token = 0
@@ -272,7 +274,7 @@ class Server:
             batch = self._batch(true)
             if batch is None:
                 break
-            if self.syncer.slow:
+            if self.syncer.slow and not self._syncs_inline:
                 self.syncer.away(batch)
                 break
             self.syncer.here(batch)
@@ -283,7 +285,7 @@ class Server:
         """What is to be synced now; a seeded bug holds it back in user space."""
         journal = self.journal
         leading = self.raft.state == LEADER
-        if (leading and self._holds_leader) or (not leading and self._holds_follower):
+        if self._holds_leader if leading else self._holds_follower or self._holds_votes:
             if not journal.waiting:
                 self._held_since = None
             elif self._held_since is None:

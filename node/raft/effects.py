@@ -102,6 +102,12 @@ class ObserveLease(msgspec.Struct, frozen=True):
     """Ask for the leader lease's state now; emits a `lease` event."""
 
 
+class WallClock(msgspec.Struct, frozen=True):
+    """The host's wall clock stands `skew_ns` ahead of where this life began (behind: below 0). Nothing may depend on it."""
+
+    skew_ns: int
+
+
 # What an operator asks for. Each is answered by one AdminDone with its token.
 
 
@@ -177,6 +183,7 @@ Input = (
     | Tick
     | ManualVote
     | ObserveLease
+    | WallClock
     | ChangeMembers
     | ResetMembers
     | Transfer

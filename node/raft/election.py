@@ -7,7 +7,6 @@ of the step that is told so. The functions act on a `Raft`; its state is in raft
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -26,9 +25,11 @@ SPREAD_NS_MAX: Final = 1_000_000_000
 """How much a vote timer is spread at most (2.2)."""
 
 
-def draw(rng: random.Random, base_ns: int, spread_ns: int, jitter: bool) -> int:
+def draw(raft: Raft, base_ns: int, spread_ns: int) -> int:
     """A delay in [base, base + spread], exactly base without jitter."""
-    return base_ns + rng.randint(0, spread_ns) if jitter else base_ns
+    if not raft.options.election_jitter or raft.bugs.breaks("no_jitter"):
+        return base_ns
+    return base_ns + raft.rng.randint(0, spread_ns)
 
 
 class Ballot:
@@ -83,6 +84,8 @@ def log_ok(raft: Raft, last_term: int, last_index: int) -> bool:
     log = raft.log
     if (last_term, last_index) >= (log.flushed_term, log.flushed):
         return True
+    if last_index >= log.flushed and raft.bugs.breaks("log_check_index_only"):
+        return True
     return raft.bugs.breaks("no_log_check")
 
 
@@ -127,9 +130,7 @@ def arm(raft: Raft, *, after_candidacy: bool = False) -> None:
     length_ns = raft.tick_ns
     if after_candidacy and not raft.options.prevote:
         length_ns = raft.election_timeout_ns
-    raft.election_due = raft.now + draw(
-        raft.rng, length_ns, length_ns, raft.options.election_jitter
-    )
+    raft.election_due = raft.now + draw(raft, length_ns, length_ns)
 
 
 def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
@@ -173,6 +174,10 @@ def start_pre_vote(raft: Raft, triggered: bool) -> None:
         or (old.last_index, old.last_term) != (last_index, last_term)
         or raft.now - old.started_ns >= raft.election_timeout_ns
     ):
+        if raft.bugs.breaks("prevote_bumps_term"):
+            previous = raft.term
+            raft.raise_term(previous + 1)
+            raft.report(events.term_change(raft.term, previous, "pre_vote"))
         raft.ballot = Ballot(True, raft.promise.holder, last_index, last_term, raft.now)
     ballot = raft.ballot
     assert ballot is not None
@@ -196,9 +201,7 @@ def elect_self(raft: Raft) -> None:
     raft.triggered = False
     raft.grant_due = None
     length_ns = raft.election_timeout_ns + raft.drift_ns
-    raft.vote_due = raft.now + draw(
-        raft.rng, length_ns, min(length_ns, SPREAD_NS_MAX), raft.options.election_jitter
-    )
+    raft.vote_due = raft.now + draw(raft, length_ns, min(length_ns, SPREAD_NS_MAX))
     raft.raise_term(raft.term + 1)
     cast_vote(raft, raft.name)
     log = raft.log
@@ -232,7 +235,7 @@ def ask(raft: Raft, ballot: Ballot, peers: Iterable[str]) -> None:
 def grant_self(raft: Raft) -> None:
     """Count the own grant, or wait for the end of the own promise (or for its holder's grant)."""
     remaining = votable_time(raft)
-    if remaining:
+    if remaining and not raft.bugs.breaks("self_vote_ignores_lease"):
         raft.grant_due = raft.now + remaining
     else:
         count(raft, raft.name)
@@ -243,6 +246,8 @@ def count(raft: Raft, voter: str) -> None:
     ballot = raft.ballot
     if ballot is None:
         return
+    if voter in ballot.grants and raft.bugs.breaks("vote_dup_count"):
+        ballot.grants.add(next(name for name in raft.others if name not in ballot.grants))
     ballot.grants.add(voter)
     if voter == ballot.last_leader and voter != raft.name:
         ballot.grants.add(raft.name)
@@ -272,6 +277,11 @@ def tally(raft: Raft, ballot: Ballot) -> None:
 # ---- voting --------------------------------------------------------------------------------------
 
 
+def promised(raft: Raft) -> bool:
+    """Does a promise forbid this node to vote for somebody else now?"""
+    return votable_time(raft) > 0 and not raft.bugs.breaks("follower_lease_ignored")
+
+
 def cast_vote(raft: Raft, candidate: str) -> None:
     """Vote for `candidate` in the current term, to be made durable with this step."""
     raft.voted_for = candidate
@@ -284,8 +294,10 @@ def on_pre_vote(raft: Raft, sender: str, m: PreVote) -> None:
     """Would this node vote for `sender`? Nothing changes here."""
     granted = by_lease = False
     if m.term >= raft.term and log_ok(raft, m.last_term, m.last_index):
-        by_lease = votable_time(raft) > 0 or sticks(raft)
+        by_lease = promised(raft) or sticks(raft)
         granted = not by_lease
+    if not granted and m.term >= raft.term and raft.bugs.breaks("prevote_no_lag_refusal"):
+        granted, by_lease = True, False
     if granted:
         raft.report(events.prevote_granted(raft.term, sender, m.term))
     disrupted = raft.state == LEADER and not sticks(raft)
@@ -303,9 +315,11 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
     ok = log_ok(raft, m.last_term, m.last_index)
     again = m.term == raft.term and raft.voted_for == sender
     if m.term < raft.term:
+        if raft.state == FOLLOWER and raft.bugs.breaks("lease_renew_any"):
+            raft.promise.renew(sender, raft.now)
         refuse_vote(raft, sender, m, previous, by_lease=False, disrupted=False)
         return
-    if (votable_time(raft) and not (again and raft.promise.by_vote)) or sticks(raft):
+    if (not (again and raft.promise.by_vote) and promised(raft)) or sticks(raft):
         refuse_vote(raft, sender, m, previous, by_lease=ok, disrupted=False)
         return
     # A request of the leader's own term deposes nobody, so it must not yield proof of it.
@@ -322,6 +336,11 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
         raft.step_down(raft.term, "vote_for_candidate")
         cast_vote(raft, sender)
     raft.promise.renew(sender, raft.now, by_vote=True)
+    if raft.hard_pending and raft.bugs.breaks("vote_no_fsync"):
+        raft.out.events.append(events.vote_granted(raft.term, sender))
+        reply = RequestVoteReply(raft.term, m.call, True, False, disrupted, previous)
+        raft.out.messages.append((sender, reply))
+        return
     raft.when_durable(speak_vote, (raft, sender, m, previous, disrupted, again))
 
 
@@ -356,7 +375,11 @@ def on_pre_vote_reply(raft: Raft, sender: str, m: PreVoteReply) -> None:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
-    if ballot is None or not ballot.pre or ballot.calls.get(m.call) != sender:
+    if ballot is None:
+        return
+    if not ballot.pre or ballot.calls.get(m.call) != sender:
+        if m.granted and sender not in ballot.grants and raft.bugs.breaks("stale_vote_reply"):
+            count(raft, sender)
         return
     if m.disrupted:
         ballot.disrupted = (sender, m.term)
@@ -377,7 +400,11 @@ def on_request_vote_reply(raft: Raft, sender: str, m: RequestVoteReply) -> None:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
-    if ballot is None or ballot.pre or ballot.calls.get(m.call) != sender:
+    if ballot is None or ballot.pre:
+        return
+    if ballot.calls.get(m.call) != sender:
+        if m.granted and sender not in ballot.grants and raft.bugs.breaks("stale_vote_reply"):
+            count(raft, sender)
         return
     if m.disrupted:
         ballot.disrupted = (sender, m.previous_term)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
     """An append, heartbeat or probe from a leader of m.term."""
     if m.term < raft.term:
+        if raft.state == FOLLOWER and raft.bugs.breaks("lease_renew_any"):
+            raft.promise.renew(sender, raft.now)
         refuse(raft, sender, m)
         return
     if raft.leader_id != sender or m.term > raft.term or raft.state != FOLLOWER:
@@ -32,11 +34,15 @@ def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
     raft.promise.renew(sender, raft.now)
     raft.last_leader_message = raft.now
     log, entries = raft.log, m.entries
-    if not log.matches(m.prev_index, m.prev_term):
+    if not log.matches(m.prev_index, m.prev_term) and not (
+        m.prev_index <= log.last_index and raft.bugs.breaks("no_prev_check")
+    ):
         refuse(raft, sender, m, log.last_possible_match(m.prev_index))
     elif entries:
         if store(raft, m):
             acknowledge(raft, sender, m, entries[-1].index)
+    elif log.flushed < log.last_index and raft.bugs.breaks("heartbeat_behind_data"):
+        raft.when_durable(speak, (raft, sender, m, min(m.prev_index, log.flushed)))
     else:
         # A heartbeat must not wait for the disk: it speaks of what is there already.
         acknowledge(raft, sender, m, min(m.prev_index, log.flushed))
@@ -55,10 +61,15 @@ def store(raft: Raft, m: AppendEntries) -> bool:
     if m.prev_index < log.last_index:
         known = log.first_difference(entries)
         if known == len(entries):
+            after = max(entries[-1].index, raft.commit) + 1
+            if after <= log.last_index and raft.bugs.breaks("truncate_always"):
+                cut(raft, after)
             return True
         entries = entries[known:]
         first = entries[0].index
         if first <= log.last_index:
+            if first <= raft.commit and raft.bugs.breaks("truncate_committed"):
+                raft.commit = first - 1
             if first <= raft.commit:
                 raft.out.fatal = (
                     f"{raft.name} must cut its log from {first}, committed are {raft.commit}: "
@@ -66,16 +77,21 @@ def store(raft: Raft, m: AppendEntries) -> bool:
                     f"{log.term_at(first)} is committed"
                 )
                 return False
-            log.truncate(first)
-            raft.configured()
-            raft.counters["truncations"] += 1
-            raft.cut = first
-            raft.report(events.truncate(raft.term, first))
+            cut(raft, first)
     log.extend(entries)
     raft.fresh.extend(entries)
     if raft.conf is not log.configuration:
         raft.configured()
     return True
+
+
+def cut(raft: Raft, first: int) -> None:
+    """Forget the entries from `first` on, here and on the disk."""
+    raft.log.truncate(first)
+    raft.configured()
+    raft.counters["truncations"] += 1
+    raft.cut = min(raft.cut, first) if raft.cut else first
+    raft.report(events.truncate(raft.term, first))
 
 
 def acknowledge(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
@@ -92,8 +108,10 @@ def speak(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
     """The acknowledgement leaves, unless the term has moved on while the disk worked."""
     term = raft.term
     if term != m.term:
-        refuse(raft, sender, m)
-        return
+        if not raft.bugs.breaks("ack_after_term_change"):
+            refuse(raft, sender, m)
+            return
+        term = m.term
     out = raft.out
     if match > raft.acked or term != raft.acked_term:
         raft.acked = match
@@ -108,5 +126,9 @@ def speak(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
         )
     )
     commit = m.commit if m.commit < match else match
+    if commit < m.commit and match < raft.log.last_index:
+        unverified = min(m.commit, raft.log.last_index)
+        if unverified > raft.commit and raft.bugs.breaks("commit_unverified"):
+            commit = unverified
     if commit > raft.commit:
         raft.advance_commit(commit)

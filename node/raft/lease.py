@@ -22,7 +22,16 @@ DISABLED: Final = "disabled"
 class FollowerLease:
     """The promise: until it ends this node votes for nobody, itself included."""
 
-    __slots__ = ("_bugs", "_drift_ns", "_length_ns", "by_vote", "holder", "stamp_ns")
+    __slots__ = (
+        "_bugs",
+        "_drift_ns",
+        "_length_ns",
+        "_stamp_skew_ns",
+        "by_vote",
+        "holder",
+        "stamp_ns",
+        "wall_skew_ns",
+    )
 
     def __init__(self, election_timeout_ns: int, drift_ns: int, bugs: Seeded) -> None:
         self._length_ns = election_timeout_ns + drift_ns
@@ -32,6 +41,9 @@ class FollowerLease:
         self.holder = ""
         """Whose consent ends the promise early; "" after a restart, which forgot whom it promised.
         """
+        self.wall_skew_ns = 0
+        """How far the host's wall clock was set forward in this life; no lease may depend on it."""
+        self._stamp_skew_ns = 0
         self.by_vote = False
         """The promise came with a vote; a retry of the same candidate is exempt from it."""
 
@@ -42,6 +54,7 @@ class FollowerLease:
 
     def renew(self, holder: str, now_ns: int, by_vote: bool = False) -> None:
         self.stamp_ns = now_ns
+        self._stamp_skew_ns = self.wall_skew_ns
         self.holder = holder
         self.by_vote = by_vote
 
@@ -56,6 +69,9 @@ class FollowerLease:
         if self.stamp_ns is None:
             return 0
         left = self.stamp_ns + self._length_ns - now_ns
+        skew = self.wall_skew_ns - self._stamp_skew_ns
+        if skew and (left > 0) != (left > skew) and self._bugs.breaks("lease_wall_clock"):
+            left -= skew
         if 0 < left <= self._drift_ns and self._bugs.breaks("lease_no_drift"):
             return 0
         return left if left > 0 else 0

@@ -38,6 +38,7 @@ from node.raft.effects import (
     Read,
     Received,
     Tick,
+    WallClock,
 )
 from node.raft.election import CANDIDATE, FOLLOWER, LEADER, Ballot
 from node.raft.lease import FollowerLease
@@ -134,7 +135,7 @@ class Raft:
         self.persisted = 0
         self._hard_token = 0
         self._waiting: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
-        if self.term < self.log.last_term:
+        if self.term < self.log.last_term and not self.bugs.breaks("term_not_persisted"):
             # The record of the term was lost after entries of it were written: assume that its vote
             # was given.
             self.term = self.log.last_term + 1
@@ -150,7 +151,7 @@ class Raft:
         self.vote_due: int | None = None
         self.grant_due: int | None = None
         self.promise = FollowerLease(self.election_timeout_ns, self.drift_ns, self.bugs)
-        if not first_boot:
+        if not first_boot and not self.bugs.breaks("restart_forgets_lease"):
             # Whatever was promised before the restart is forgotten: assume the longest promise.
             self.promise.renew("", now_ns)
         self.election_due = 0
@@ -286,7 +287,8 @@ class Raft:
         assert term > self.term
         self.term = term
         self.voted_for = self.durable_vote = ""
-        self.hard_dirty = True
+        if not self.bugs.breaks("term_not_persisted"):
+            self.hard_dirty = True
 
     def step_down(self, term: int, reason: str) -> None:
         """Be a follower without a leader, in `term` (the current one or a later).
@@ -314,7 +316,12 @@ class Raft:
         self.out.events.append(events.step_down(self.term, reason))
         self.peers = {}
         pending, self.pending = self.pending, {}
+        if pending and self.bugs.breaks("closure_by_index"):
+            self.pending, pending = pending, {}
         for token in pending.values():
+            if self.bugs.breaks("ok_on_stepdown"):
+                reads.ready(self, token)
+                continue
             # Some successor may yet commit the entry, so nobody may say that it failed.
             self.fail(token, "stepped_down", self.bugs.breaks("fail_for_unknown"))
         for token in self.rounds.drain():
@@ -505,6 +512,9 @@ class Raft:
     def on_manual_vote(self, vote: ManualVote) -> None:
         election.on_manual_vote(self, vote.election_timeout_ms)
 
+    def on_wall_clock(self, clock: WallClock) -> None:
+        self.promise.wall_skew_ns = clock.skew_ns
+
     def on_observe_lease(self, _: ObserveLease) -> None:
         reads.observe_lease(self)
 
@@ -533,6 +543,7 @@ _INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
     Disconnected: Raft.on_disconnected,
     ManualVote: Raft.on_manual_vote,
     ObserveLease: Raft.on_observe_lease,
+    WallClock: Raft.on_wall_clock,
 }
 
 _RECEIVED: Final[Mapping[type, Callable[[Raft, str, Any], None]]] = {

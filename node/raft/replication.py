@@ -162,13 +162,17 @@ def on_tick(raft: Raft) -> None:
         return
     if now >= raft.check_due:
         raft.check_due = now + raft.election_timeout_ns
-        if raft.options.check_quorum and not quorum_alive(raft):
+        dead = raft.options.check_quorum and not quorum_alive(raft)
+        if dead and not raft.bugs.breaks("no_checkquorum"):
             raft.step_down(raft.term, "dead_nodes")
             return
     due = raft.check_due
     for peer in raft.peers.values():
         if now >= peer.heartbeat_due:
-            heartbeat(raft, peer)
+            if peer.inflight and raft.bugs.breaks("heartbeat_behind_data"):
+                peer.heartbeat_due = now + raft.heartbeat_ns
+            else:
+                heartbeat(raft, peer)
         if peer.due is not None and now >= peer.due:
             # The answer is overdue: whatever was in flight is taken back and looked for anew.
             peer.errors += 1
@@ -216,12 +220,16 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
     if m.term != raft.term:
         if m.term > raft.term:
             raft.step_down(m.term, "higher_term_response")
+        elif m.success:
+            stale(raft, sender, m)
         return
     peer = raft.peers.get(sender)
     if peer is None:
         return
     sent = peer.sent.pop(m.call, None)
     if sent is None:
+        if m.success:
+            stale(raft, sender, m)
         return
     stamp = sent
     if raft.now > sent and raft.bugs.breaks("lease_from_response"):
@@ -237,6 +245,15 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
         peer.acked_round = m.round
         if raft.rounds.open:
             reads.on_round_acknowledged(raft)
+
+
+def stale(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
+    """An acknowledgement of another leadership or call: it says nothing of the follower's log now."""
+    peer = raft.peers.get(sender)
+    news = peer is not None and peer.match < m.match <= raft.log.last_index
+    if news and raft.bugs.breaks("stale_append_reply"):
+        assert peer is not None
+        accepted(raft, peer, m)
 
 
 def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
@@ -294,6 +311,8 @@ def advance_commit(raft: Raft) -> None:
         early = quorum_match(raft, log.last_index)
         if early > max(index, raft.commit) and raft.bugs.breaks("leader_counts_self_early"):
             index = early
+    if own > max(index, raft.commit) and raft.bugs.breaks("apply_before_commit"):
+        index = own
     if index <= raft.commit:
         return
     if index >= raft.term_start or raft.bugs.breaks("commit_old_term"):

@@ -116,8 +116,11 @@ class Properties:
         self.denied: set[int] = set()
         self.observed: dict[str, int] = {}
         """Events seen, by name."""
+        self.watching = True
 
     def step(self, member: Member, out: Effects) -> None:
+        if not self.watching:
+            return
         if out.fatal:
             raise Violation("P-SM", out.fatal)
         for event in out.events:
@@ -166,10 +169,17 @@ class Properties:
             self.applied_tokens.add(token)
             self.never_both(token)
             if committed.token is not None:
-                assert committed.token == token, "a client is told of another one's entry"
+                if committed.token != token:
+                    raise Violation(
+                        "P-LIN", f"command {committed.token} is answered with the entry of {token}"
+                    )
                 self.acknowledged = max(self.acknowledged, entry.index)
 
     def read(self, member: Member, read: ReadReady) -> None:
+        if read.token not in self.reads:
+            if read.token not in self.applied_tokens:
+                raise Violation("P-LIN", f"command {read.token} is answered ok and nowhere applied")
+            return
         asked = self.reads[read.token]
         if asked.mode != "local" and member.applied < asked.at_least:
             raise Violation(
