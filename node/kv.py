@@ -2,8 +2,9 @@
 
 Pure and deterministic: the same commands in the same order give the same state and the same results
 on every member, whatever the bytes are. A command is a msgpack array `[session, seq, op, key,
-args...]`, with op "write" (args: value) or "cas" (args: old, new). A value is an integer, a string
-or None; a key never written holds None.
+args...]`, with op "write" (args: value), "cas" (args: old, new), "add" (args: an integer, to a counter
+that begins at 0) or "append" (args: an element, to a list that begins empty). A value is an integer, a
+string, None, or a list of these; a key never written holds None.
 
 Each session numbers its commands from 1. A retry of the newest number gets the result of the first
 application (with the index and term of *that* entry) and changes nothing; an older number is
@@ -17,28 +18,29 @@ from typing import Final, Literal
 
 import msgspec
 
-Value = int | str | None
+Scalar = int | str | None
+Value = Scalar | list[Scalar]
 
 STALE: Final = "stale"
 INVALID: Final = "invalid"
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """`value` is a write's value or a cas's expected one; `new` is there for a cas only."""
+    """`value` is a write's value, a cas's expected one, an add's summand or an append's element; `new` is a cas's only."""
 
     session: str
     seq: int
-    op: Literal["write", "cas"]
+    op: Literal["write", "cas", "add", "append"]
     key: str
-    value: Value
-    new: Value | msgspec.UnsetType = msgspec.UNSET
+    value: Scalar
+    new: Scalar | msgspec.UnsetType = msgspec.UNSET
 
 
 class Result(msgspec.Struct, frozen=True):
     """What the client is told. `error` is "", "stale" or "invalid"; `value` is then empty.
 
-    `value` is {"ok": True} for a write and {"swapped": bool, "saw": value} for a cas; index and
-    term are those of the entry that took effect.
+    `value` is {"ok": True} for a write or an append, {"swapped": bool, "saw": value} for a cas and
+    {"now": value} for an add; index and term are those of the entry that took effect.
     """
 
     value: dict[str, Value]
@@ -51,14 +53,24 @@ _decoder: Final = msgspec.msgpack.Decoder(Command)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
-def encode_write(session: str, seq: int, key: str, value: Value) -> bytes:
+def encode_write(session: str, seq: int, key: str, value: Scalar) -> bytes:
     """The bytes of a write."""
     return _encoder.encode((session, seq, "write", key, value))
 
 
-def encode_cas(session: str, seq: int, key: str, old: Value, new: Value) -> bytes:
+def encode_cas(session: str, seq: int, key: str, old: Scalar, new: Scalar) -> bytes:
     """The bytes of a compare-and-set."""
     return _encoder.encode((session, seq, "cas", key, old, new))
+
+
+def encode_add(session: str, seq: int, key: str, summand: int) -> bytes:
+    """The bytes of an addition to a counter."""
+    return _encoder.encode((session, seq, "add", key, summand))
+
+
+def encode_append(session: str, seq: int, key: str, element: Scalar) -> bytes:
+    """The bytes of an append to a list."""
+    return _encoder.encode((session, seq, "append", key, element))
 
 
 class KeyValue:
@@ -88,19 +100,48 @@ class KeyValue:
         known = self.sessions.get(command.session)
         if known is not None and command.seq <= known[0]:
             return known[1] if command.seq == known[0] else Result({}, index, term, STALE)
-        result = Result(self._change(command), index, term)
+        changed = self._change(command)
+        if changed is None:
+            return Result({}, index, term, INVALID)
+        result = Result(changed, index, term)
         self.sessions[command.session] = (command.seq, result)
         return result
 
-    def _change(self, command: Command) -> dict[str, Value]:
-        if isinstance(command.new, msgspec.UnsetType):
+    def _change(self, command: Command) -> dict[str, Value] | None:
+        """None: what is there is of another type, so nothing was changed."""
+        if command.op == "write":
             self.registers[command.key] = command.value
             return {"ok": True}
+        if command.op == "add":
+            return self._add(command.key, command.value)
+        if command.op == "append":
+            return self._append(command.key, command.value)
+        assert not isinstance(command.new, msgspec.UnsetType)
         saw = self.registers.get(command.key)
         swapped = saw == command.value
         if swapped:
             self.registers[command.key] = command.new
         return {"swapped": swapped, "saw": saw}
+
+    def _add(self, key: str, summand: Scalar) -> dict[str, Value] | None:
+        now = self.registers.get(key)
+        if not isinstance(summand, int) or not (now is None or isinstance(now, int)):
+            return None
+        total = (now or 0) + summand
+        if not -(2**63) <= total < 2**63:
+            return None
+        self.registers[key] = total
+        return {"now": total}
+
+    def _append(self, key: str, element: Scalar) -> dict[str, Value] | None:
+        held = self.registers.get(key)
+        if not (held is None or isinstance(held, list)):
+            return None
+        if held is None:
+            self.registers[key] = [element]
+        else:
+            held.append(element)
+        return {"ok": True}
 
     def digest(self) -> int:
         """crc32 of the whole state, sessions included: equal on members that applied the same

@@ -342,7 +342,7 @@ class Server:
                 swapped = result.value.get("swapped")
                 done = wire.Done(
                     waiting.id,
-                    None,
+                    result.value.get("now"),
                     swapped if isinstance(swapped, bool) else None,
                     result.value.get("saw"),
                     result.term,

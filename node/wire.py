@@ -203,7 +203,9 @@ ClientFrame = Submit | Get | Ping
 
 
 class Done(msgspec.Struct, frozen=True, tag="ok", array_like=True, gc=False):
-    """A command took effect, or a read was answered. `swapped` and `saw` speak of a compare-and-set, `value` of a read."""
+    """A command took effect, or a read was answered. `swapped` and `saw` speak of a compare-and-set, `value` of a read
+    or of the counter after an add.
+    """
 
     id: int
     value: Any

@@ -6,7 +6,15 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from node.kv import INVALID, STALE, KeyValue, encode_cas, encode_write
+from node.kv import (
+    INVALID,
+    STALE,
+    KeyValue,
+    encode_add,
+    encode_append,
+    encode_cas,
+    encode_write,
+)
 
 Step = tuple[str, int, str, str, int | None, int | None]
 
@@ -62,7 +70,7 @@ def test_commands_of_the_wrong_shape_are_invalid() -> None:
         ["s", 1, "write", "x", 1, 2],
         ["s", 1, "cas", "x", 1],
         ["s", 1, "cas", "x", 1, 2, 3],
-        ["s", 1, "append", "x", 1],
+        ["s", 1, "push", "x", 1],
         ["s", 0, "write", "x", 1],
         ["s", "1", "write", "x", 1],
         ["s", 1, "write", "x", 1.5],
@@ -112,3 +120,35 @@ def test_it_agrees_with_a_plain_model(steps: list[Step]) -> None:
                 registers[key] = second
     assert {key: kv.read(key) for key in "xy"} == {key: registers.get(key) for key in "xy"}
     assert kv.digest() == other.digest()
+
+
+def test_a_counter_begins_at_zero_and_each_add_tells_what_it_made() -> None:
+    kv = KeyValue()
+    assert kv.apply(encode_add("s", 1, "c", 3), 1, 1).value == {"now": 3}
+    assert kv.apply(encode_add("s", 2, "c", -5), 2, 1).value == {"now": -2}
+    assert kv.apply(encode_add("s", 2, "c", -5), 3, 1).value == {"now": -2}, "a retry adds nothing"
+    assert kv.read("c") == -2
+
+
+def test_a_list_begins_empty_and_grows_at_its_end() -> None:
+    kv = KeyValue()
+    for seq, element in enumerate((7, "x", None), 1):
+        assert kv.apply(encode_append("s", seq, "l", element), seq, 1).value == {"ok": True}
+    assert kv.read("l") == [7, "x", None]
+
+
+def test_what_does_not_fit_the_value_there_changes_nothing() -> None:
+    kv = KeyValue()
+    kv.apply(encode_write("s", 1, "x", "text"), 1, 1)
+    kv.apply(encode_add("s", 2, "c", 2**63 - 1), 2, 1)
+    for seq, command in enumerate(
+        (
+            encode_add("s", 3, "x", 1),
+            encode_append("s", 4, "x", 1),
+            encode_append("s", 5, "c", 1),
+            encode_add("s", 6, "c", 1),
+        ),
+        3,
+    ):
+        assert kv.apply(command, seq, 1).error == INVALID
+    assert (kv.read("x"), kv.read("c")) == ("text", 2**63 - 1)
