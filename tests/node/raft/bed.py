@@ -226,6 +226,8 @@ class Bed:
         self.answers: dict[int, Answer] = {}
         self.events: list[tuple[int, str, Event]] = []
         self.sent: list[tuple[int, str, str, Message]] = []
+        self.trace: list[tuple[int, str, Input | str, Effects | None]] = []
+        """Every step: (true time, node, what went in, what came out); and the notes of a schedule, as text."""
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._order = 0
         self._token = 0
@@ -260,6 +262,10 @@ class Bed:
         self.crash(name)
         self.start(name)
 
+    def note(self, text: str) -> None:
+        """A line for the reader of a transcript."""
+        self.trace.append((self.now, "", text, None))
+
     def match_logs(self) -> None:
         """P-LM: an entry at the same index and of the same term is the same, and so is all before
         it.
@@ -287,6 +293,7 @@ class Bed:
         member = self.members[name]
         core = self.core(name)
         out = core.step(input, member.clock(self.now))
+        self.trace.append((self.now, name, input, out))
         self.properties.step(member, out)
         for event in out.events:
             self.events.append((self.now, name, event))
