@@ -18,7 +18,7 @@ from node.config import ConfigError, NodeConfig
 from node.kv import encode_add, encode_append, encode_cas, encode_write
 from node.raft.bugs import CATALOGUE
 from node.raft.effects import Options
-from node.storage.disk import cut_to_synced, read_synced
+from node.storage.powerloss import cut_to_synced, read_synced
 from node.wire import peek_kind
 
 __all__ = [

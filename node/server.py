@@ -44,9 +44,8 @@ from node.raft.effects import (
 from node.raft.election import LEADER
 from node.raft.messages import DATA, REPLIES, AppendEntries, PreVote, RequestVote
 from node.raft.raft import Raft
-from node.storage.codec import identity_record
 from node.storage.disk import FolderDisk
-from node.storage.journal import FIRST_BYTES, Batch, Journal
+from node.storage.journal import Batch, Journal
 from node.storage.syncer import Syncer
 from node.transport import (
     Connection,
@@ -114,9 +113,7 @@ class Server:
     def open(self) -> None:
         """Recover from disk, then open the sockets. Raises StorageError, OSError, FileExistsError."""
         config = self.config
-        self.disk = FolderDisk(
-            config.data_dir, identity_record(config.group, config.name), FIRST_BYTES
-        )
+        self.disk = FolderDisk(config.data_dir)
         self.journal = Journal(self.disk, config.group, config.name)
         found = self.journal.recovered
         self.log = EventLog(
@@ -130,7 +127,7 @@ class Server:
         )
         t0 = self.clock.true()
         now = self.clock.own_at(self.clock.true())
-        first_boot = self.disk.fresh
+        first_boot = found.fresh
         last = found.entries[-1] if found.entries else None
         boot_event = events.boot(
             found.hard_state.term,
@@ -368,7 +365,7 @@ class Server:
             return
         done = self.syncer.join()
         self.syncer.here(alone)
-        if not persist.entries and not persist.truncate_from:
+        if not persist.entries and not persist.truncate_from and persist.reset is None:
             done = alone
         if done is not None:
             self.step(Persisted(done.token))
@@ -514,7 +511,8 @@ class Server:
             "links": {peer: link.state for peer, link in self.links.items()},
             "storage": {
                 "folder": str(self.disk.folder),
-                "synced": {"journal": journal.synced},
+                "synced": {journal.name: journal.synced},
+                "segments": journal.segments,
                 "waiting_bytes": journal.waiting_bytes,
             },
             "counters": {
