@@ -128,21 +128,6 @@ class Server:
         t0 = self.clock.true()
         now = self.clock.own_at(self.clock.true())
         first_boot = found.fresh
-        last = found.entries[-1] if found.entries else None
-        boot_event = events.boot(
-            found.hard_state.term,
-            found.hard_state.voted_for,
-            last.index if last else 0,
-            last.term if last else 0,
-            first_boot,
-        )
-        fields = {
-            **boot_event.fields,
-            "rate": self.clock.rate,
-            "offset_ns": self.clock.offset_ns,
-        }
-        self.log.add(t0, now, [Event(boot_event.name, boot_event.term, fields)])
-        self.log.flush()
         self.raft = Raft(
             config.name,
             config.members,
@@ -153,6 +138,14 @@ class Server:
             config.core_seed(self.boot),
             now,
         )
+        boot_event = events.boot(found.hard_state, self.raft.log, None, first_boot)
+        fields = {
+            **boot_event.fields,
+            "rate": self.clock.rate,
+            "offset_ns": self.clock.offset_ns,
+        }
+        self.log.add(t0, now, [Event(boot_event.name, boot_event.term, fields)])
+        self.log.flush()
         self.syncer = Syncer(
             self.journal,
             self.clock.true,
