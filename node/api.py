@@ -329,3 +329,7 @@ class AdminClient:
     async def vote(self, election_timeout_ms: int) -> None:
         """Have a follower stand for election at its next tick, at most `election_timeout_ms` away."""
         await self._ask("vote", election_timeout_ms=election_timeout_ms)
+
+    async def snapshot(self) -> None:
+        """Have what is applied saved as a snapshot; returns when it is durable, or at once when nothing is new."""
+        await self._ask("snapshot")

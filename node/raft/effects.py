@@ -176,7 +176,10 @@ class SnapshotSaved(msgspec.Struct, frozen=True):
 
 
 class Downloaded(msgspec.Struct, frozen=True):
-    """All pieces of `meta` are here, verified and durable; or not (`ok` False): given up."""
+    """All pieces of `meta` are here, verified and durable; or not (`ok` False): given up.
+
+    `meta` is what was asked for, or a later one that turned out to be here already.
+    """
 
     meta: SnapshotMeta
     ok: bool

@@ -228,7 +228,8 @@ def answer(raft: Raft, to: str, call: int, error: str) -> None:
 def on_downloaded(raft: Raft, downloaded: Downloaded) -> None:
     """The bytes are here and durable: load them, unless this member has applied more than they hold."""
     state, meta = raft.snapshots, downloaded.meta
-    if state.downloading != meta:
+    asked = state.downloading
+    if asked is None or meta.index < asked.index or not (downloaded.ok or meta == asked):
         return
     state.downloading = None
     leader, call = state.installer
