@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from node.raft.effects import AdminDone, TakeSnapshot
+from node.transport import Connection
+
 if TYPE_CHECKING:
     from node.server import Server
 
@@ -25,8 +28,8 @@ class Request(msgspec.Struct, frozen=True):
 _decode = msgspec.msgpack.Decoder(Request).decode
 
 
-def serve(server: Server, payload: bytes) -> dict[str, Any]:
-    """The answer to one request; a request that cannot be carried out is answered, never raised."""
+def serve(server: Server, connection: Connection, payload: bytes) -> dict[str, Any] | None:
+    """The answer to one request, None when it comes later; one that cannot be carried out is answered, never raised."""
     try:
         request = _decode(payload)
         if request.do == "status":
@@ -42,12 +45,22 @@ def serve(server: Server, payload: bytes) -> dict[str, Any]:
                 raise ValueError("vote needs election_timeout_ms")
             server.vote(request.election_timeout_ms)
             return {"ok": True}
+        if request.do == "snapshot":
+            server.operate(connection, TakeSnapshot)
+            return None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return {"ok": False, "error": f"{type(error).__name__}: {error}"}
     return {
         "ok": False,
-        "error": f"unknown request {request.do!r}: status, clock, set_clock, vote",
+        "error": f"unknown request {request.do!r}: status, clock, set_clock, vote, snapshot",
     }
+
+
+def done(answer: AdminDone) -> dict[str, Any]:
+    """What the core made of an operator's request."""
+    if answer.error:
+        return {"ok": False, "error": answer.error}
+    return {"ok": True, "old": list(answer.old), "new": list(answer.new)}
 
 
 def reading(server: Server) -> dict[str, int]:

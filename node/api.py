@@ -18,7 +18,7 @@ from node.config import ConfigError, NodeConfig
 from node.kv import encode_add, encode_append, encode_cas, encode_write
 from node.raft.bugs import CATALOGUE
 from node.raft.effects import Options
-from node.storage.disk import cut_to_synced, read_synced
+from node.storage.powerloss import cut_to_synced, read_synced
 from node.wire import peek_kind
 
 __all__ = [
@@ -329,3 +329,7 @@ class AdminClient:
     async def vote(self, election_timeout_ms: int) -> None:
         """Have a follower stand for election at its next tick, at most `election_timeout_ms` away."""
         await self._ask("vote", election_timeout_ms=election_timeout_ms)
+
+    async def snapshot(self) -> None:
+        """Have what is applied saved as a snapshot; returns when it is durable, or at once when nothing is new."""
+        await self._ask("snapshot")

@@ -25,6 +25,13 @@ _POSITIVE = (
     "max_bytes_per_append",
     "max_inflight_appends",
 )
+_NOT_NEGATIVE = (
+    "max_clock_drift_ms",
+    "snapshot_interval_entries",
+    "snapshot_interval_s",
+    "snapshot_min_gap_entries",
+    "snapshot_bytes_per_s",
+)
 
 
 class ConfigError(Exception):
@@ -79,8 +86,9 @@ def check(config: NodeConfig) -> None:
     for name in _POSITIVE:
         if getattr(options, name) <= 0:
             raise ConfigError(f"options.{name}: must be above 0")
-    if options.max_clock_drift_ms < 0:
-        raise ConfigError("options.max_clock_drift_ms: must not be below 0")
+    for name in _NOT_NEGATIVE:
+        if getattr(options, name) < 0:
+            raise ConfigError(f"options.{name}: must not be below 0")
     if options.max_bytes_per_append > PAYLOAD_BYTES_MAX // 2:
         raise ConfigError(
             f"options.max_bytes_per_append: {PAYLOAD_BYTES_MAX // 2} at most, or no frame could carry an append"

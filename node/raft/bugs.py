@@ -277,6 +277,48 @@ _BUGS: Final = (
         ("P-LV",),
         "following.on_append, replication.on_tick",
     ),
+    Bug(
+        "snap_no_sessions",
+        "a snapshot holds no client sessions",
+        "lose an answer, snapshot and restart or install, the client retries",
+        ("P-LIN",),
+        "snapshots.Snapshots.save",
+    ),
+    Bug(
+        "snap_no_conf",
+        "a snapshot holds the first configuration instead of the one in force",
+        "change the members, snapshot until the log is cut, restart all",
+        ("P-LC", "P-EL"),
+        "raft.snapshotting.save",
+    ),
+    Bug(
+        "snap_off_by_one",
+        "a snapshot claims one entry more than it holds",
+        "restart after a snapshot under load",
+        ("P-SM", "P-LIN"),
+        "raft.snapshotting.save",
+    ),
+    Bug(
+        "snap_regress",
+        "an older snapshot is installed over a newer state",
+        "delay or duplicate install requests",
+        ("P-SM",),
+        "raft.snapshotting.on_install, on_downloaded",
+    ),
+    Bug(
+        "snap_cut_before_durable",
+        "the log is cut before the snapshot that covers it is durable",
+        "power loss between the two",
+        ("P-DU",),
+        "raft.snapshotting.save",
+    ),
+    Bug(
+        "snap_keeps_conflict",
+        "after an install the log's tail is kept though it conflicts with the snapshot",
+        "install on a follower whose log diverges",
+        ("P-LM",),
+        "raft.snapshotting.load",
+    ),
 )
 
 CATALOGUE: Final[dict[str, Bug]] = {bug.name: bug for bug in _BUGS}

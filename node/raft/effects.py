@@ -37,6 +37,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_bytes_per_append: int = 262_144
     max_inflight_appends: int = 8
     append_timeout_ms: int = 250
+    snapshot_interval_entries: int = 50_000
+    """A snapshot is saved when so many entries were applied since the last; 0: never of itself."""
+    snapshot_interval_s: int = 0
+    """And at this pace, if anything was applied; 0: not by time."""
+    snapshot_min_gap_entries: int = 1
+    """A snapshot that would hold fewer new entries than this is skipped."""
+    snapshot_bytes_per_s: int = 0
+    """How fast one member serves snapshots to others; 0: as fast as they ask."""
     bugs: tuple[str, ...] = ()
 
 
@@ -168,7 +176,10 @@ class SnapshotSaved(msgspec.Struct, frozen=True):
 
 
 class Downloaded(msgspec.Struct, frozen=True):
-    """All pieces of `meta` are here, verified and durable; or not (`ok` False): given up."""
+    """All pieces of `meta` are here, verified and durable; or not (`ok` False): given up.
+
+    `meta` is what was asked for, or a later one that turned out to be here already.
+    """
 
     meta: SnapshotMeta
     ok: bool

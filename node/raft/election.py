@@ -147,8 +147,8 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
 
 
 def campaign(raft: Raft, *, triggered: bool = False) -> None:
-    """Start an election the way the options say; who is no member does not stand."""
-    if not raft.is_member:
+    """Start an election the way the options say; who is no member, or installs a snapshot, does not stand (3.2)."""
+    if not raft.is_member or raft.snapshots.downloading is not None:
         return
     raft.leader_id = ""
     if raft.options.prevote:
@@ -200,6 +200,7 @@ def elect_self(raft: Raft) -> None:
     raft.leader_id = ""
     raft.triggered = False
     raft.grant_due = None
+    raft.interrupt_download()
     length_ns = raft.election_timeout_ns + raft.drift_ns
     raft.vote_due = raft.now + draw(raft, length_ns, min(length_ns, SPREAD_NS_MAX))
     raft.raise_term(raft.term + 1)

@@ -23,14 +23,10 @@ def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
             raft.promise.renew(sender, raft.now)
         refuse(raft, sender, m)
         return
-    if raft.leader_id != sender or m.term > raft.term or raft.state != FOLLOWER:
-        if m.term == raft.term and raft.leader_id and raft.state == FOLLOWER:
-            raft.step_down(raft.term + 1, "leader_conflict")
-            refuse(raft, sender, m)
-            return
-        raft.step_down(m.term, "new_leader")
-        raft.leader_id = sender
-        raft.report(events.following(raft.term, sender))
+    known = raft.leader_id == sender and m.term == raft.term and raft.state == FOLLOWER
+    if not known and not follow(raft, sender, m.term):
+        refuse(raft, sender, m)
+        return
     raft.promise.renew(sender, raft.now)
     raft.last_leader_message = raft.now
     log, entries = raft.log, m.entries
@@ -46,6 +42,20 @@ def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
     else:
         # A heartbeat must not wait for the disk: it speaks of what is there already.
         acknowledge(raft, sender, m, min(m.prev_index, log.flushed))
+
+
+def follow(raft: Raft, sender: str, term: int) -> bool:
+    """Be a follower of `sender`, who leads `term` (ours or a later one).
+
+    False: this member follows another leader of the same term already, and has moved on to the next (3.7.11).
+    """
+    if term == raft.term and raft.leader_id and raft.state == FOLLOWER:
+        raft.step_down(raft.term + 1, "leader_conflict")
+        return False
+    raft.step_down(term, "new_leader")
+    raft.leader_id = sender
+    raft.report(events.following(raft.term, sender))
+    return True
 
 
 def refuse(raft: Raft, sender: str, m: AppendEntries, last_index: int | None = None) -> None:

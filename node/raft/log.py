@@ -170,12 +170,13 @@ class Log:
         self._unsynced = deque((token, min(last, first - 1)) for token, last in self._unsynced)
 
     def cut_to(self, index: int) -> None:
-        """Forget the entries up to `index`, which a durable snapshot covers."""
+        """Forget the entries up to `index`, which a durable snapshot covers, hence this disk too."""
         if index <= self.base:
             return
         self.base_term = self.term_at(index)
         del self.entries[: index - self.base]
         self.base = index
+        self.flushed = max(self.flushed, index)
         known = self.configurations
         while len(known) > 1 and known[1][0] <= index:
             known.pop(0)

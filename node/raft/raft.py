@@ -3,7 +3,8 @@
 `Raft.step(input, now_ns) -> Effects` is the whole face. Time, randomness and data come in as
 arguments, nothing else does, so a life of a member is the list of its inputs. This file holds the
 state and what every part shares: terms, stepping down, becoming leader, and durability. The rules
-live beside it: election.py, following.py, replication.py, reads.py, lease.py, log.py.
+live beside it: election.py, following.py, replication.py, reads.py, lease.py, log.py,
+snapshotting.py.
 
 The one rule of durability: what rests on bytes waits for them. Within one step, changes to the
 term, the vote and the log are collected; at its end they leave as one Persist; `when_durable` keeps
@@ -19,11 +20,21 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from node.raft import configuration, election, events, following, reads, replication
+from node.raft import (
+    configuration,
+    election,
+    events,
+    following,
+    reads,
+    replication,
+    snapshotting,
+)
 from node.raft.bugs import Seeded
 from node.raft.effects import (
+    CancelDownload,
     Committed,
     Disconnected,
+    Downloaded,
     Effects,
     Event,
     Failed,
@@ -37,6 +48,8 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    SnapshotSaved,
+    TakeSnapshot,
     Tick,
     WallClock,
 )
@@ -49,6 +62,8 @@ from node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
     Entry,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     PreVote,
     PreVoteReply,
@@ -74,7 +89,7 @@ _MS: Final = 1_000_000
 class Raft:
     """One member. `hard_state`, `log` (after `base`) and `snapshot` are what its disk holds, synced; `seed` makes all of its
     randomness. `members` is the group before any log or snapshot says otherwise; without any, the member is passive until
-    a leader takes it in.
+    a leader takes it in. Raises ValueError when entries between snapshot and log are missing.
     """
 
     def __init__(
@@ -135,6 +150,9 @@ class Raft:
         self.persisted = 0
         self._hard_token = 0
         self._waiting: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
+        self.snapshot_at = snapshotting.NEVER
+        """The commit index at which the next automatic snapshot is due."""
+        self.snapshots = snapshotting.boot(self, initial)
         if self.term < self.log.last_term and not self.bugs.breaks("term_not_persisted"):
             # The record of the term was lost after entries of it were written: assume that its vote
             # was given.
@@ -206,7 +224,8 @@ class Raft:
         if self.state == CANDIDATE:
             due = self.vote_due
         else:
-            due = self.election_due if self.options.elections or self.triggered else None
+            ticking = self.options.elections or self.triggered
+            due = self.election_due if ticking else self.snapshots.due
         if self.grant_due is not None and (due is None or self.grant_due < due):
             return self.grant_due
         return due
@@ -239,6 +258,7 @@ class Raft:
             "last_index": self.log.last_index,
             "last_term": self.log.last_term,
             "disk_index": self.log.flushed,
+            "snapshot": snapshotting.status(self),
             "pending": len(self.pending),
             "reads_waiting": len(self.rounds.open) + len(self.rounds.waiting),
             "lease": {
@@ -260,6 +280,7 @@ class Raft:
                     "errors": peer.errors,
                     "heartbeats": peer.heartbeats,
                     "appends": peer.appends,
+                    "installs": peer.installs,
                     "last_rpc_send_age_ns": now - peer.last_rpc_send,
                 }
                 for peer in self.peers.values()
@@ -277,6 +298,7 @@ class Raft:
             "vote": self.vote_due if standing else None,
             "grant_self": self.grant_due,
             "step_down": self.check_due if leading else None,
+            "snapshot": self.snapshots.due,
         }
         return {name: _remaining_ms(due, now) for name, due in dues.items()}
 
@@ -304,10 +326,17 @@ class Raft:
         self.ballot = None
         self.grant_due = None
         self.leader_id = ""
+        self.interrupt_download()
         if term > self.term:
             previous = self.term
             self.raise_term(term)
             self.when_durable(_report_term, (self, term, previous, reason))
+
+    def interrupt_download(self) -> None:
+        """Who stands for election or changes its leader loads nothing; a leader's next offer of it resumes the download."""
+        if self.snapshots.downloading is not None:
+            self.snapshots.downloading = None
+            self.out.snapshots.append(CancelDownload())
 
     def _stop_leading(self, reason: str) -> None:
         self.state = FOLLOWER
@@ -413,6 +442,8 @@ class Raft:
             if self.options.leader_lease:
                 out.events.append(events.lease_ready(self.term, self.epoch))
             reads.start_round(self)
+        if index >= self.snapshot_at:
+            snapshotting.on_reached(self)
 
     # ---- sending ---------------------------------------------------------------------------------
 
@@ -438,7 +469,7 @@ class Raft:
 
     def report(self, event: Event) -> None:
         """Say it once what it speaks of (the term, a cut) is on disk."""
-        if self.hard_pending or self.cut:
+        if self.hard_pending or self.cut or self.reset is not None:
             self.when_durable(_report, (self, event))
         else:
             self.out.events.append(event)
@@ -498,6 +529,9 @@ class Raft:
     # ---- the remaining inputs --------------------------------------------------------------------
 
     def on_tick(self, _: Tick) -> None:
+        due = self.snapshots.due
+        if due is not None and self.now >= due:
+            snapshotting.on_interval(self)
         if self.state == LEADER:
             replication.on_tick(self)
         else:
@@ -543,6 +577,9 @@ _INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
     Disconnected: Raft.on_disconnected,
     ManualVote: Raft.on_manual_vote,
     ObserveLease: Raft.on_observe_lease,
+    TakeSnapshot: snapshotting.on_take,
+    SnapshotSaved: snapshotting.on_saved,
+    Downloaded: snapshotting.on_downloaded,
     WallClock: Raft.on_wall_clock,
 }
 
@@ -553,4 +590,6 @@ _RECEIVED: Final[Mapping[type, Callable[[Raft, str, Any], None]]] = {
     PreVoteReply: election.on_pre_vote_reply,
     RequestVote: election.on_request_vote,
     RequestVoteReply: election.on_request_vote_reply,
+    InstallSnapshot: snapshotting.on_install,
+    InstallSnapshotReply: replication.on_install_reply,
 }

@@ -2,9 +2,10 @@
 commit rule.
 
 A replicator is *probing* (it looks for the last index both logs share, one empty append at a time),
-*appending* (up to max_inflight_appends unanswered) or *idle* (nothing to send). Heartbeats keep
-their own pace beside all that and carry the known match as prev, so a follower behind in its log
-still accepts them at once. The one rule: an answer counts once, for the request that it names, in
+*appending* (up to max_inflight_appends unanswered), *installing* (what comes next was cut from our
+log, so the peer is to load a snapshot) or *idle* (nothing to send). Heartbeats keep their own pace
+beside all that and carry the known match as prev (nothing at all if that was cut), so a follower
+behind in its log still accepts them at once. The one rule: an answer counts once, for the request that it names, in
 the leadership that sent it.
 """
 
@@ -14,7 +15,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from node.raft import reads
-from node.raft.messages import AppendEntries, AppendEntriesReply, Entry
+from node.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Entry,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    SnapshotMeta,
+)
 
 if TYPE_CHECKING:
     from node.raft.raft import Raft
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 IDLE: Final = "idle"
 PROBING: Final = "probing"
 APPENDING: Final = "appending"
+INSTALLING: Final = "installing"
 
 SENT_MAX: Final = 128
 """Unanswered requests remembered per peer: an answer older than so many requests is worth nothing
@@ -40,6 +49,8 @@ class Replicator:
         "heartbeat_due",
         "heartbeats",
         "inflight",
+        "installing",
+        "installs",
         "last_rpc_send",
         "match",
         "name",
@@ -57,10 +68,12 @@ class Replicator:
         self.probe_call = 0
         self.inflight: deque[tuple[int, int, int]] = deque()
         """(call, last index, send time) of each unanswered append, oldest first."""
+        self.installing: SnapshotMeta | None = None
+        """What the peer was asked to load, by the request `probe_call`."""
         self.sent: dict[int, int] = {}
         """call -> send time of everything unanswered."""
         self.due: int | None = None
-        """When the probe or the oldest append is given up."""
+        """When the probe, the oldest append or the install is given up."""
         self.heartbeat_due = now_ns
         self.last_rpc_send = now_ns
         """Send time of the newest answered request; a new leader's grace before that."""
@@ -68,9 +81,12 @@ class Replicator:
         self.errors = 0
         self.heartbeats = 0
         self.appends = 0
+        self.installs = 0
 
     @property
     def state(self) -> str:
+        if self.installing is not None:
+            return INSTALLING
         if self.probing:
             return PROBING
         return APPENDING if self.inflight else IDLE
@@ -117,17 +133,40 @@ def send(raft: Raft, peer: Replicator, prev: int, entries: list[Entry]) -> int:
 def heartbeat(raft: Raft, peer: Replicator) -> None:
     peer.heartbeats += 1
     peer.heartbeat_due = raft.now + raft.heartbeat_ns
-    send(raft, peer, peer.match, [])
+    send(raft, peer, peer.match if peer.match >= raft.log.base else 0, [])
 
 
 def probe(raft: Raft, peer: Replicator) -> None:
-    """Ask whether the logs agree just before next_index."""
+    """Ask whether the logs agree just before next_index, if that place is still in ours."""
+    if peer.next_index <= raft.log.base:
+        install(raft, peer)
+        return
+    peer.installing = None
     peer.probing = True
     peer.inflight.clear()
     peer.appends += 1
     peer.probe_call = send(raft, peer, peer.next_index - 1, [])
     peer.due = raft.now + raft.append_timeout_ns
     raft.wake_at(peer.due)
+
+
+def install(raft: Raft, peer: Replicator) -> None:
+    """Have the peer load a snapshot, and ask again when it has not answered within E.
+
+    The same one as before while our log still goes on from it: a newer one would start the peer's download anew.
+    """
+    meta = peer.installing
+    if meta is None or meta.index < raft.log.base:
+        meta = raft.snapshot
+    peer.probing = True
+    peer.inflight.clear()
+    peer.installing = meta
+    peer.due = raft.now + raft.election_timeout_ns
+    raft.wake_at(peer.due)
+    if meta is not None:
+        peer.installs += 1
+        peer.probe_call = raft.next_call()
+        raft.out.messages.append((peer.name, InstallSnapshot(raft.term, peer.probe_call, meta)))
 
 
 def fill(raft: Raft, peer: Replicator) -> None:
@@ -265,7 +304,8 @@ def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
     if peer.next_index <= match:
         peer.next_index = match + 1
     if peer.probing:
-        if m.call == peer.probe_call or peer.next_index == match + 1:
+        found = m.call == peer.probe_call or peer.next_index == match + 1
+        if found and peer.installing is None and peer.next_index > raft.log.base:
             peer.probing = False
             peer.probe_call = 0
             peer.due = None
@@ -295,6 +335,33 @@ def refused(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
     # A peer that lost what it had acknowledged (its disk lied) must still be repaired.
     peer.match = min(peer.match, peer.next_index - 1)
     probe(raft, peer)
+
+
+def on_install_reply(raft: Raft, sender: str, m: InstallSnapshotReply) -> None:
+    """The peer holds the snapshot now, or something is in the way: try again a heartbeat period later.
+
+    Such an answer raises no term (2.3) and says nothing for the lease.
+    """
+    peer = raft.peers.get(sender)
+    if m.term != raft.term or peer is None or peer.installing is None or m.call != peer.probe_call:
+        return
+    covered = peer.installing.index
+    peer.installing = None
+    peer.probe_call = 0
+    if not m.success:
+        peer.errors += 1
+        peer.due = raft.now + raft.heartbeat_ns
+        raft.wake_at(peer.due)
+        return
+    peer.errors = 0
+    peer.match = max(peer.match, covered)
+    peer.next_index = max(peer.next_index, covered + 1)
+    if peer.next_index <= raft.log.base:
+        install(raft, peer)
+        return
+    peer.probing = False
+    peer.due = None
+    fill(raft, peer)
 
 
 # ---- commit --------------------------------------------------------------------------------------

@@ -3,9 +3,13 @@
 The bed holds true time. It carries messages, syncs disks, ticks, and after every step of any core
 it checks the properties that no schedule may break: P-EL (one leader per term, one vote per node
 and term), P-LX (a lease is valid only before the next leader), P-LC (a leader holds everything
-committed), P-SM (all apply the same, once and in order per life), and the part of P-LIN that
-indices show: a lease or readindex read sees every write acknowledged before it was asked, and what
-was told as a definite failure is never applied. A broken one raises `Violation`.
+committed), P-SM (all apply the same, once and in order per life, and no snapshot takes a state
+back), P-DU (no gap between snapshot and log after a crash), and the part of P-LIN that indices
+show: a lease or readindex read sees every write acknowledged before it was asked, and what was told
+as a definite failure is never applied. A broken one raises `Violation`.
+
+The state machine is a chain of checksums over what was applied, and the set of the commands that
+took effect: one that comes again has none.
 """
 
 from __future__ import annotations
@@ -17,13 +21,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from node.raft.effects import (
+    AdminDone,
+    CancelDownload,
     Committed,
     Disconnected,
+    Download,
+    Downloaded,
     Effects,
     Event,
     Failed,
     HardState,
     Input,
+    LoadSnapshot,
     ManualVote,
     ObserveLease,
     Options,
@@ -33,9 +42,12 @@ from node.raft.effects import (
     Read,
     ReadReady,
     Received,
+    SaveSnapshot,
+    SnapshotSaved,
+    TakeSnapshot,
     Tick,
 )
-from node.raft.messages import DATA, Entry, Message
+from node.raft.messages import DATA, Entry, Message, SnapshotMeta
 from node.raft.raft import Raft
 
 MS = 1_000_000
@@ -49,6 +61,21 @@ class Violation(AssertionError):
         self.name = name
 
 
+@dataclass(frozen=True)
+class State:
+    """The state machine: how much of the log it has applied, and a checksum over all of that."""
+
+    applied: int = 0
+    digest: int = 0
+
+    def after(self, entry: Entry) -> State:
+        return State(entry.index, zlib.crc32(b"%d %d" % (entry.term, entry.crc), self.digest))
+
+
+Saved = tuple[State, frozenset[int]]
+"""What a snapshot holds: the state, and the commands (by crc) that took effect."""
+
+
 @dataclass
 class Disk:
     """What survives a crash, and what waits for its sync."""
@@ -59,18 +86,40 @@ class Disk:
     used: bool = False
     delay_ns: int | None = 0
     """How long a sync takes; None: only `Bed.sync` does it."""
+    base: tuple[int, int] = (0, 0)
+    """(index, term) after which the entries begin."""
+    lazy: bool = False
+    """What a snapshot covers stays on the disk."""
+    snapshots: list[tuple[SnapshotMeta, Saved]] = field(default_factory=list)
+    """The newest two, oldest first."""
+    save_ns: int | None = 0
+    """How long it takes to make a snapshot durable; None: for ever."""
+    fetch_ns: int = MS
+    """How long it takes to pull one."""
 
     def sync(self, token: int) -> None:
         while self.waiting and self.waiting[0].token <= token:
             persist = self.waiting.pop(0)
+            if persist.reset is not None:
+                self.entries.clear()
+                self.base = persist.reset
             if persist.truncate_from:
-                del self.entries[persist.truncate_from - 1 :]
+                del self.entries[persist.truncate_from - 1 - self.base[0] :]
             for entry in persist.entries:
-                assert entry.index == len(self.entries) + 1, "a gap on the disk"
+                assert entry.index == self.base[0] + len(self.entries) + 1, "a gap on the disk"
                 self.entries.append(entry)
+            cut = persist.cut_to - self.base[0]
+            if cut > 0 and not self.lazy:
+                self.base = (persist.cut_to, self.entries[cut - 1].term)
+                del self.entries[:cut]
             if persist.hard_state is not None:
                 self.hard_state = persist.hard_state
             self.used = True
+
+    def keep(self, meta: SnapshotMeta, saved: Saved) -> None:
+        self.snapshots = sorted([*self.snapshots, (meta, saved)], key=lambda each: each[0].index)
+        del self.snapshots[:-2]
+        self.used = True
 
 
 @dataclass
@@ -84,7 +133,15 @@ class Member:
     rate: int = 1000
     """Thousandths of true time."""
     offset_ns: int = 0
-    applied: int = 0
+    state: State = State()
+    done: set[int] = field(default_factory=set)
+    """crc of each command that took effect."""
+    fetching: Download | None = None
+    fetched: tuple[SnapshotMeta, Saved] | None = None
+
+    @property
+    def applied(self) -> int:
+        return self.state.applied
 
     def clock(self, true_ns: int) -> int:
         return true_ns * self.rate // 1000 + self.offset_ns
@@ -113,6 +170,8 @@ class Properties:
         self.payloads: dict[int, int] = {}
         """crc of a command's data -> its token."""
         self.applied_tokens: set[int] = set()
+        self.effects: dict[int, int] = {}
+        """crc of a command -> the index at which it took effect."""
         self.denied: set[int] = set()
         self.observed: dict[str, int] = {}
         """Events seen, by name."""
@@ -143,7 +202,9 @@ class Properties:
             if other != member.name:
                 raise Violation("P-EL", f"{other} and {member.name} lead term {event.term}")
             for index, (term, crc) in self.committed.items():
-                entry = core.log.entries[index - 1] if index <= core.log.last_index else None
+                if index <= core.log.base:
+                    continue
+                entry = core.log.entry(index) if index <= core.log.last_index else None
                 if entry is None or (entry.term, entry.crc) != (term, crc):
                     raise Violation("P-LC", f"{member.name} leads {event.term} without {index}")
         elif event.name == "vote_granted":
@@ -160,13 +221,20 @@ class Properties:
         entry = committed.entry
         if entry.index != member.applied + 1:
             raise Violation("P-SM", f"{member.name} applies {entry.index} after {member.applied}")
-        member.applied = entry.index
+        member.state = member.state.after(entry)
         known = self.committed.setdefault(entry.index, (entry.term, entry.crc))
         if known != (entry.term, entry.crc):
             raise Violation("P-SM", f"{member.name} applies {entry} where {known} was applied")
         if entry.kind == DATA:
             token = self.payloads[entry.crc]
             self.applied_tokens.add(token)
+            if entry.crc not in member.done:
+                member.done.add(entry.crc)
+                first = self.effects.setdefault(entry.crc, entry.index)
+                if first != entry.index:
+                    raise Violation(
+                        "P-LIN", f"command {token} took effect at {first} and {entry.index}"
+                    )
             self.never_both(token)
             if committed.token is not None:
                 if committed.token != token:
@@ -224,6 +292,7 @@ class Bed:
         self.drop = 0.0
         self.duplicate = 0.0
         self.answers: dict[int, Answer] = {}
+        self.admin: dict[int, AdminDone] = {}
         self.events: list[tuple[int, str, Event]] = []
         self.sent: list[tuple[int, str, str, Message]] = []
         self.trace: list[tuple[int, str, Input | str, Effects | None]] = []
@@ -240,22 +309,31 @@ class Bed:
         member = self.members[name]
         disk = member.disk
         member.life += 1
-        member.applied = 0
-        member.core = Raft(
-            name,
-            self.names,
-            self.options,
-            disk.hard_state,
-            disk.entries,
-            not disk.used,
-            f"{self.seed}/{name}/{member.life}".encode(),
-            member.clock(self.now),
+        meta, (member.state, done) = (
+            disk.snapshots[-1] if disk.snapshots else (None, (State(), frozenset()))
         )
+        member.done = set(done)
+        try:
+            member.core = Raft(
+                name,
+                self.names,
+                self.options,
+                disk.hard_state,
+                disk.entries,
+                not disk.used,
+                f"{self.seed}/{name}/{member.life}".encode(),
+                member.clock(self.now),
+                base=disk.base,
+                snapshot=meta,
+            )
+        except ValueError as error:
+            raise Violation("P-DU", f"{name} cannot start: {error}") from None
 
     def crash(self, name: str) -> None:
         """Power loss: everything not synced is gone."""
         member = self.members[name]
         member.core = None
+        member.fetching = None
         member.disk.waiting.clear()
 
     def restart(self, name: str) -> None:
@@ -270,16 +348,24 @@ class Bed:
         """P-LM: an entry at the same index and of the same term is the same, and so is all before
         it.
         """
-        logs = [m.core.log.entries for m in self.members.values() if m.core is not None]
+        logs = [m.core.log for m in self.members.values() if m.core is not None]
         for number, left in enumerate(logs):
             for right in logs[:number]:
                 agreed = False
+                base = max(left.base, right.base)
+                last = min(left.last_index, right.last_index)
+                if last < base:
+                    continue
                 for mine, theirs in zip(
-                    reversed(left[: len(right)]), reversed(right[: len(left)]), strict=True
+                    reversed(left.between(base + 1, last)),
+                    reversed(right.between(base + 1, last)),
+                    strict=True,
                 ):
                     agreed = agreed or mine.term == theirs.term
                     if agreed and mine != theirs:
                         raise Violation("P-LM", f"{mine} and {theirs} before equal entries")
+                if agreed and left.term_at(base) != right.term_at(base):
+                    raise Violation("P-LM", f"{left} and {right} differ at {base}, and agree after")
 
     def core(self, name: str) -> Raft:
         core = self.members[name].core
@@ -294,6 +380,9 @@ class Bed:
         core = self.core(name)
         out = core.step(input, member.clock(self.now))
         self.trace.append((self.now, name, input, out))
+        for asked in out.snapshots:
+            if isinstance(asked, LoadSnapshot):
+                self.load(member, asked)
         self.properties.step(member, out)
         for event in out.events:
             self.events.append((self.now, name, event))
@@ -304,9 +393,67 @@ class Bed:
             if answer.token is not None:
                 assert answer.token not in self.answers, "answered twice"
                 self.answers[answer.token] = answer
+        for done in out.admin:
+            assert done.token not in self.admin, "answered twice"
+            self.admin[done.token] = done
+        for asked in out.snapshots:
+            if isinstance(asked, SaveSnapshot):
+                self.save(member, asked)
+            elif isinstance(asked, Download):
+                self.fetch(member, asked)
+            elif isinstance(asked, CancelDownload):
+                member.fetching = None
         for persist in out.persist:
             self.write(member, persist)
         return out
+
+    # ---- snapshots -------------------------------------------------------------------------------
+
+    def save(self, member: Member, asked: SaveSnapshot) -> None:
+        """Durable after the disk's save_ns, unless the member dies before."""
+        state, life = member.state, member.life
+        core = self.core(member.name)
+        done = frozenset(member.done)
+        if done and core.bugs.breaks("snap_no_sessions"):
+            done = frozenset()
+        meta = SnapshotMeta(asked.index, asked.term, asked.configuration, 8, state.digest)
+
+        def saved() -> None:
+            if member.core is not None and member.life == life:
+                member.disk.keep(meta, (state, done))
+                self.step(member.name, SnapshotSaved(meta))
+
+        if member.disk.save_ns is not None:
+            self.at(self.now + member.disk.save_ns, saved)
+
+    def fetch(self, member: Member, asked: Download) -> None:
+        """Here after the disk's fetch_ns, if the leader still has it then and both ways are open."""
+        member.fetching = asked
+        source = self.members[asked.leader]
+
+        def fetched() -> None:
+            if member.fetching is not asked:
+                return
+            member.fetching = None
+            between = {(member.name, source.name), (source.name, member.name)} & self.cuts
+            have = dict(source.disk.snapshots).get(asked.meta)
+            if have is None or source.core is None or between:
+                self.step(member.name, Downloaded(asked.meta, False))
+                return
+            member.disk.keep(asked.meta, have)
+            member.fetched = (asked.meta, have)
+            self.step(member.name, Downloaded(asked.meta, True))
+
+        self.at(self.now + member.disk.fetch_ns, fetched)
+
+    def load(self, member: Member, asked: LoadSnapshot) -> None:
+        """The state machine's state is another one now."""
+        assert member.fetched is not None, "nothing was fetched"
+        assert member.fetched[0] == asked.meta, "another one was fetched"
+        state, done = member.fetched[1]
+        if state.applied < member.applied:
+            raise Violation("P-SM", f"{member.name} goes back from {member.state} to {state}")
+        member.state, member.done = state, set(done)
 
     def write(self, member: Member, persist: Persist) -> None:
         member.disk.waiting.append(persist)
@@ -409,6 +556,11 @@ class Bed:
         self.step(name, Propose(self._token, data, crc, more))
         return self._token
 
+    def retry(self, name: str, token: int) -> None:
+        """The command of `token`, which was not answered, once more."""
+        crc = next(crc for crc, known in self.properties.payloads.items() if known == token)
+        self.step(name, Propose(token, f"command {token}".encode(), crc))
+
     def read(self, name: str, mode: str) -> int:
         self._token += 1
         self.properties.reads[self._token] = Asked(mode, self.properties.acknowledged)
@@ -422,6 +574,12 @@ class Bed:
 
     def vote(self, name: str, timeout_ms: int = 0) -> None:
         self.step(name, ManualVote(timeout_ms))
+
+    def snapshot(self, name: str) -> int:
+        """An operator's request for a snapshot; gives its token."""
+        self._token += 1
+        self.step(name, TakeSnapshot(self._token))
+        return self._token
 
     def disconnect(self, name: str, peer: str) -> None:
         self.step(name, Disconnected(peer))

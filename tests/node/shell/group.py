@@ -22,7 +22,7 @@ from checkers.records import events
 from node.api import AdminClient, Client, NodeConfig, Options
 from node.raft.effects import HardState
 from node.raft.messages import Entry
-from node.storage.codec import replay
+from node.storage import codec, names
 
 ROOT = Path(__file__).parents[3]
 
@@ -175,5 +175,14 @@ class Group:
 
     def stored(self, name: str) -> tuple[HardState, list[Entry]]:
         """Vote and log in the journal of a dead member."""
-        found = replay((self.folder / name / "data" / "journal").read_bytes(), 0)
-        return found.hard_state, found.entries
+        log = codec.Replayed()
+        for segment in self.segments(name):
+            data = segment.read_bytes()
+            _, at = codec.read_segment_header(data, "test", name)
+            codec.replay(data, at, 0, log)
+        return log.hard_state, log.entries
+
+    def segments(self, name: str) -> list[Path]:
+        """The files of a member's journal, oldest first."""
+        folder = self.folder / name / "data"
+        return [folder / names.segment(n) for n in names.segments(p.name for p in folder.iterdir())]

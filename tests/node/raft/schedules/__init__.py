@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.node.raft.schedules import clients, elections, leases, liveness, replication
+from tests.node.raft.schedules import clients, elections, leases, liveness, replication, snapshots
 from tests.node.raft.schedules.common import Scripts
 
 SCRIPTS: Scripts = {
@@ -11,4 +11,5 @@ SCRIPTS: Scripts = {
     **replication.SCRIPTS,
     **clients.SCRIPTS,
     **liveness.SCRIPTS,
+    **snapshots.SCRIPTS,
 }
