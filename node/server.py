@@ -574,6 +574,7 @@ class Server:
         core = self.raft.status(self.clock.own())
         return {
             **core,
+            "snapshot": {**core["snapshot"], "have": self.snapshots.have},
             "boot": self.boot,
             "pid": os.getpid(),
             "group": self.config.group,

@@ -247,7 +247,14 @@ class Snapshotter:
         self._report(Downloaded(pull.meta, False))
 
     def _finished(self, partial: Partial) -> Ready:
-        return self._loaded() if partial.finish() else Ready(partial.meta, None)
+        """Loaded before it is made durable: a life must never begin with a state that it cannot read."""
+        kv = None
+        if (state := partial.state()) is not None:
+            try:
+                kv = KeyValue.load(state)
+            except BadState:
+                return Ready(partial.meta, None)
+        return Ready(partial.meta, kv if partial.finish() else None)
 
     def _loaded(self) -> Ready:
         """The newest snapshot of the store as a state."""

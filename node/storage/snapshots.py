@@ -1,13 +1,15 @@
-"""Snapshots of the state machine in the data folder: exactly the newest, whole or not at all, and a download that is resumed.
+"""Snapshots of the state machine in the data folder: the newest, whole or not at all, and a download that is resumed.
 
 A file holds who it belongs to, what it covers, and the state's bytes, which mean nothing here. It is written beside its place,
-synced, checked against its meta, renamed, and the folder synced; only then does the older one go (raft-node.md 3.10, A7).
+synced, checked against its meta, renamed, and the folder synced; only then does an older one go (raft-node.md 3.10, A7).
+The one before the newest stays until there is another, or the member starts anew: the log still goes on from it, so whoever is
+pulling it may go on too, however often snapshots are saved.
 
 For the shell:
 - Open the store before the journal, which wants `latest`; at a boot with a snapshot, `load` the state before the first step.
 - SaveSnapshot: take the state's bytes at once (the state machine goes on), `save` them, maybe in a thread, then step
   SnapshotSaved(meta). The core cuts the log by a later Persist's `cut_to`, which rests on `save` having returned.
-- FetchSnapshot: `read_piece`; None means that it is not the newest any more, and the member has to ask anew.
+- FetchSnapshot: `read_piece`; None means that it is gone, and the member has to ask anew.
 - Download: `receive(meta)`, ask the leader for the piece at `have`, `write` it, and so on; when `have` is meta.size, `finish`,
   then step Downloaded(meta, ok). LoadSnapshot: `load`. CancelDownload: just forget the object; what came is resumed.
 One thread may save or finish while another reads pieces. After an OSError the store must not be used again.
@@ -37,6 +39,7 @@ class Snapshots:
         self._node = node
         self._newest: tuple[SnapshotMeta, int] | None = None
         """With the offset of its state: one reference, so that a reader in another thread sees both or neither."""
+        self._previous: tuple[SnapshotMeta, int] | None = None
         files = disk.names()
         there = names.snapshots(files)
         if there:
@@ -111,25 +114,25 @@ class Snapshots:
 
     def put(self, name: str, meta: SnapshotMeta, offset: int) -> None:
         """Make the whole file `name`, whose state begins at `offset`, the newest snapshot."""
-        disk, old = self._disk, self.latest()
+        disk, old = self._disk, self._previous
         disk.sync(name)
         disk.rename(name, names.snapshot(meta.index, meta.term))
         disk.sync_folder()
+        self._previous = self._newest
         self._newest = meta, offset
         if old is not None:
-            disk.unlink(names.snapshot(old.index, old.term))
+            disk.unlink(names.snapshot(old[0].index, old[0].term))
 
     def read_piece(self, index: int, term: int, offset: int, length: int) -> bytes | None:
-        """At most `length` of the state's bytes from `offset` on; None when (index, term) is not the newest snapshot."""
-        if self._newest is None:
-            return None
-        meta, begins = self._newest
-        if (meta.index, meta.term) != (index, term):
-            return None
-        try:
-            return self._disk.read(names.snapshot(index, term), begins + offset, length)
-        except FileNotFoundError:
-            return None
+        """At most `length` of the state's bytes from `offset` on; None when snapshot (index, term) is gone."""
+        for kept in (self._newest, self._previous):
+            if kept is None or (kept[0].index, kept[0].term) != (index, term):
+                continue
+            try:
+                return self._disk.read(names.snapshot(index, term), kept[1] + offset, length)
+            except FileNotFoundError:
+                break
+        return None
 
     def receive(self, meta: SnapshotMeta) -> Partial:
         """The download of `meta`, resumed if the one that was begun last is of the same, else begun anew. Raises OSError."""
@@ -179,6 +182,12 @@ class Partial:
         self._crc = zlib.crc32(data, self._crc)
         self.have += len(data)
         return True
+
+    def state(self) -> bytes | None:
+        """All of the state; None when it is not whole, or not what meta says. Raises OSError."""
+        if (self.have, self._crc) != (self.meta.size, self.meta.crc):
+            return None
+        return self._disk.read(names.PARTIAL_SNAPSHOT, len(self._header), self.meta.size)
 
     def finish(self) -> bool:
         """Make it the newest snapshot, durable when this returns; the object is used up.
