@@ -353,7 +353,7 @@ def test_a_crowded_illegal_history_is_decided() -> None:
 
 def endless() -> tuple[list[Operation], Model]:
     """Forty values enqueued together, and one dequeued that is not among them."""
-    operations = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+    operations = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
     operations.append(Operation(98, ("dequeue",), 11, 99, 12))
     operations.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
     return operations, models.queue()
@@ -403,7 +403,7 @@ import dataclasses, signal
 from porcupine import UNKNOWN, Operation, check
 from porcupine.models import queue
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
-operations = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+operations = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
 operations.append(Operation(98, ("dequeue",), 11, 99, 12))
 operations.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
 model = queue() if {twin} else dataclasses.replace(queue(), compiled=None)
@@ -438,7 +438,7 @@ def test_a_search_in_python_that_nobody_chose_is_remarked_on_once(
         else:
             monkeypatch.setenv(engine.VARIABLE, chosen)
         for _ in range(3):
-            check(history, models.queue())
+            check(history, models.queue(), prefer="search")
         assert len(caplog.records) == remarks
     assert "PORCUPINE_CORE=python" in caplog.text
 

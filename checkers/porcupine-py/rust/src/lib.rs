@@ -7,6 +7,7 @@
 
 mod clock;
 mod fuzz;
+mod gates;
 mod machine;
 mod memory;
 mod native;
@@ -26,13 +27,14 @@ use pyo3::types::PyList;
 
 use crate::clock::Clock;
 use crate::machine::Machine;
-use crate::parse::{Parsed, Spec};
+use crate::native::Shape;
+use crate::parse::{Gated, Parsed, Spec};
 use crate::problem::Problem;
 use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 2;
+const API: u32 = 3;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -346,6 +348,75 @@ fn zones_columns(
     })
 }
 
+/// A gate's answer: True (legal), False (it does not apply), or None, then with the places of operations that are
+/// illegal by themselves, if any; else the gate in Python has the say.
+type Gate = (Option<bool>, Vec<u32>);
+
+fn said(answer: gates::Answer) -> Gate {
+    match answer {
+        gates::Answer::Legal => (Some(true), Vec::new()),
+        gates::Answer::DoesNotApply => (Some(false), Vec::new()),
+        gates::Answer::Illegal(places) => (None, places),
+        gates::Answer::Late => (None, Vec::new()),
+    }
+}
+
+/// What the gate of the model `kind` says of its history. After `seconds` it gives up.
+#[pyfunction]
+#[pyo3(signature = (kind, operations, initial, skip, seconds=None))]
+fn gate<'py>(
+    py: Python<'py>,
+    kind: String,
+    operations: &Bound<'py, PyList>,
+    initial: Bound<'py, PyAny>,
+    skip: usize,
+    seconds: Option<f64>,
+) -> PyResult<Gate> {
+    guarded(py, || {
+        let mut clock = Clock::new(instant_after(seconds));
+        let none = Ok((None, Vec::new()));
+        let Some(timed) = parse::beside(parse::timed(operations, false, &mut clock), py)? else {
+            return none;
+        };
+        let spec = Spec { name: kind, initial, skip };
+        let Some(history) = parse::beside(parse::gated(&timed, &spec, &mut clock), py)? else { return none };
+        let (answer, places) = said(py.detach(|| gates::judge(&history, &|| clock.passed())));
+        Ok((answer, places.into_iter().map(|place| timed[place as usize].source).collect()))
+    })
+}
+
+/// The same for columns of whole numbers; see gates/columns.rs.
+#[pyfunction]
+#[pyo3(signature = (kind, kinds, calls, returns, values, seconds=None))]
+fn gate_columns(
+    py: Python<'_>,
+    kind: &str,
+    kinds: pyo3::buffer::PyBuffer<u8>,
+    calls: pyo3::buffer::PyBuffer<i64>,
+    returns: pyo3::buffer::PyBuffer<i64>,
+    values: pyo3::buffer::PyBuffer<i64>,
+    seconds: Option<f64>,
+) -> PyResult<Gate> {
+    guarded(py, || {
+        let shape = match kind {
+            "queue" => Shape::Queue,
+            "stack" => Shape::Stack,
+            "priority" => Shape::Priority,
+            "set" => Shape::Set,
+            _ => return Ok((None, Vec::new())),
+        };
+        let clock = Clock::new(instant_after(seconds));
+        let (kinds, calls) = (kinds.to_vec(py)?, calls.to_vec(py)?);
+        let (returns, values) = (returns.to_vec(py)?, values.to_vec(py)?);
+        py.detach(|| {
+            let read = gates::columns::entries_of(shape == Shape::Set, &kinds, &calls, &returns, &values);
+            let Some((ops, values)) = read else { return Ok((None, Vec::new())) };
+            let history = Gated::Ops { shape, ops, values, initial: 0 };
+            Ok(said(gates::judge(&history, &|| clock.passed())))
+        })
+    })
+}
+
 /// The oracle's verdict on a ready model's history of at most 64 operations; None where it does not apply.
 #[pyfunction]
 fn _oracle<'py>(
@@ -376,13 +447,26 @@ fn _fuzz(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<(u64, u
     })
 }
 
+/// Random histories of one ready model with distinct values, judged by its gate and by the oracle: (legal ones,
+/// illegal ones, those to which the gate does not apply, what the two disagree on).
+#[pyfunction]
+fn _fuzz_gate(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<fuzz::gated::Count> {
+    guarded(py, || {
+        let mut pulse = || Python::attach(|py| py.check_signals());
+        py.detach(|| fuzz::gated::fuzz(model, seed, count, &mut pulse))
+    })
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("API", API)?;
     module.add_class::<Search>()?;
     module.add_function(wrap_pyfunction!(zones_of, module)?)?;
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(gate, module)?)?;
+    module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz, module)?)?;
+    module.add_function(wrap_pyfunction!(_fuzz_gate, module)?)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use crate::clock::Clock;
+use crate::gates::{Entry, NEVER};
 use crate::machine::Machine;
 use crate::memory::{Held, Mixed};
 use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Told, Words};
@@ -423,6 +424,70 @@ fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Box<[u8]>> {
     Ok(value.cast::<PyString>()?.to_str()?.as_bytes().into())
 }
 
+/// A ready model's history as its gate takes it, with values below a bound.
+pub enum Gated {
+    Ops { shape: Shape, ops: Vec<Entry<Op>>, values: usize, initial: i64 },
+    Text { ops: Vec<Entry<Grow<u8>>>, initial: Box<[u8]> },
+    List { ops: Vec<Entry<Grow<u32>>> },
+}
+
+/// None where the gate in Python must be asked.
+pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
+    let py = spec.initial.py();
+    let mut reader = Reader { marks: Marks::get(py)?, values: Values::new(py), keys: Values::new(py), spec };
+    let shape = match spec.name.as_str() {
+        "append" => {
+            let initial = bytes(&spec.initial)?;
+            let ops = entries(operations, clock, |i, o| reader.text(i, o))?;
+            return Ok(ops.map(|ops| Gated::Text { ops, initial }));
+        }
+        "list" => {
+            let ops = entries(operations, clock, |i, o| reader.grow(i, o))?;
+            return Ok(ops.map(|ops| Gated::List { ops }));
+        }
+        "counter" => Shape::Counter,
+        "set" => Shape::Set,
+        "queue" => Shape::Queue,
+        "stack" => Shape::Stack,
+        "priority" => Shape::Priority,
+        _ => return Ok(None),
+    };
+    let mut initial = 0;
+    if shape == Shape::Counter {
+        let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
+        initial = value;
+    }
+    let Some(mut ops) = entries(operations, clock, |i, o| reader.op(shape, true, i, o))? else {
+        return Ok(None);
+    };
+    if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
+        return Ok(None);
+    }
+    Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
+}
+
+/// Each operation by itself. None as soon as one cannot be read, or has a time that stands for none.
+fn entries<'py, O>(
+    operations: &[Timed<'py>],
+    clock: &mut Clock,
+    mut read: impl FnMut(&Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
+) -> PyResult<Option<Vec<Entry<O>>>> {
+    let mut found = Vec::with_capacity(operations.len());
+    for operation in operations {
+        clock.tick(operation.input.py())?;
+        if !operation.input.is_exact_instance_of::<PyTuple>() {
+            return Ok(None);
+        }
+        let Some(op) = read(operation.input.cast::<PyTuple>()?, &operation.output)? else { return Ok(None) };
+        let ret = if operation.optional { NEVER } else { operation.ret };
+        if operation.call == NEVER || (ret == NEVER && !operation.optional) {
+            return Ok(None);
+        }
+        found.push(Entry { call: operation.call, ret, op });
+    }
+    Ok(Some(found))
+}
+
 /// A ready model's history, or None where its twin does not apply.
 pub fn native<'py>(
     operations: &[Timed<'py>],
@@ -488,7 +553,7 @@ pub fn native<'py>(
             if shape == Shape::Registers {
                 first = vec![0; reader.keys.known.len()];
             }
-            if shape == Shape::Priority && !reader.rank(&mut ops)? {
+            if shape == Shape::Priority && !reader.rank(ops.iter_mut())? {
                 return Ok(None);
             }
             let pure = ops.iter().map(Op::pure).collect();
@@ -504,7 +569,7 @@ pub fn native<'py>(
 
 impl Reader<'_, '_> {
     /// Number a priority queue's values in their order. False when they have none.
-    fn rank(&self, ops: &mut [Op]) -> PyResult<bool> {
+    fn rank<'o>(&self, ops: impl Iterator<Item = &'o mut Op>) -> PyResult<bool> {
         let py = self.spec.initial.py();
         let list = PyList::new(py, &self.values.known)?;
         list.sort()?;
