@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 Verdict = Literal["ok", "illegal", "unknown"]
-Cause = Literal["timeout", "memory", "step limit", "not applicable"]
+Cause = Literal["timeout", "memory", "step limit", "not applicable", "error"]
+"""Why a verdict is "unknown"; "error" is an online check's: the model raised an exception, which was passed on."""
 
 
 @dataclass(frozen=True, slots=True)
