@@ -319,6 +319,62 @@ _BUGS: Final = (
         ("P-LM",),
         "raft.snapshotting.load",
     ),
+    Bug(
+        "quorum_half",
+        "half of an even number of members is a quorum",
+        "cut four members two and two",
+        ("P-EL", "P-LC", "P-SM", "P-LIN"),
+        "quorums.agrees, shared",
+    ),
+    Bug(
+        "lease_minority",
+        "a lease needs one answer less than a quorum",
+        "five members, cut the leader and one more off",
+        ("P-LX",),
+        "quorums.stamp",
+    ),
+    Bug(
+        "lease_joint_new_only",
+        "the lease of a leader counts only the new members while a change is in its joint stage",
+        "cut the old members off before the joint entry reaches them",
+        ("P-LX",),
+        "quorums.stamp",
+    ),
+    Bug(
+        "lease_nonmember_self",
+        "a leader that removes itself still counts itself in its lease",
+        "remove the leader of four, cut it off with one other while the answers of two are held",
+        ("P-LX",),
+        "quorums.stamp",
+    ),
+    Bug(
+        "joint_skipped",
+        "several members change in one step",
+        "change {1,2,3} to {3,4,5} with 1 and 2 cut off at the append",
+        ("P-LC", "P-SM", "P-LIN"),
+        "membership.put",
+    ),
+    Bug(
+        "joint_one_majority",
+        "in the joint stage the majority of one set is enough",
+        "change {1,2,3} to {3,4,5} with 1 and 2 cut off at the append",
+        ("P-LC", "P-EL", "P-SM", "P-LIN"),
+        "quorums.agrees, shared",
+    ),
+    Bug(
+        "conf_no_rollback",
+        "a configuration whose entry was cut off stays in force",
+        "cut the leader off in mid-change, its successor overwrites it and changes the members again",
+        ("P-LC", "P-EL"),
+        "membership.configured",
+    ),
+    Bug(
+        "conf_before_own_commit",
+        "a change of members may begin before the first entry of the term is committed",
+        "a leader cut off with its change, a successor that changes at once, then the first again",
+        ("P-LC", "P-SM"),
+        "membership.refusal",
+    ),
 )
 
 CATALOGUE: Final[dict[str, Bug]] = {bug.name: bug for bug in _BUGS}

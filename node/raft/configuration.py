@@ -6,9 +6,17 @@ is in its joint stage, also the old members. Nobody else counts heads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
+
+Suffice = Callable[[int], int]
+"""How many of so many members are enough."""
+
+
+def quorum(members: int) -> int:
+    """The smallest majority."""
+    return members // 2 + 1
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
@@ -30,20 +38,20 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """All who take part in either set, sorted."""
         return tuple(sorted({*self.members, *self.old})) if self.old else self.members
 
-    def agrees(self, names: Collection[str]) -> bool:
+    def agrees(self, names: Collection[str], suffice: Suffice = quorum) -> bool:
         """Do `names` hold a majority of the members, and of the old ones?"""
-        if not _majority(self.members, names):
+        if not _agree(self.members, names, suffice):
             return False
-        return not self.old or _majority(self.old, names)
+        return not self.old or _agree(self.old, names, suffice)
 
-    def quorum_value(self, values: Mapping[str, int]) -> int:
+    def quorum_value(self, values: Mapping[str, int], suffice: Suffice = quorum) -> int:
         """The largest v such that a quorum has a value of at least v; who is not in `values` has 0.
 
         With acknowledged indices it is what may be committed, with send times it is since when a quorum is known to have
         accepted the leader. A leader that is no member is not in its own quorum, so it needs one answer more.
         """
-        value = _quorum_value(self.members, values)
-        return min(value, _quorum_value(self.old, values)) if self.old else value
+        value = _quorum_value(self.members, values, suffice)
+        return min(value, _quorum_value(self.old, values, suffice)) if self.old else value
 
 
 def of(members: Sequence[str], witnesses: Sequence[str] = ()) -> Configuration:
@@ -55,21 +63,16 @@ def of(members: Sequence[str], witnesses: Sequence[str] = ()) -> Configuration:
     return Configuration(tuple(sorted(members)), (), tuple(sorted(witnesses)))
 
 
-def quorum(members: int) -> int:
-    """The smallest majority."""
-    return members // 2 + 1
+def _agree(members: Sequence[str], names: Collection[str], suffice: Suffice) -> bool:
+    return sum(member in names for member in members) >= suffice(len(members))
 
 
-def _majority(members: Sequence[str], names: Collection[str]) -> bool:
-    return sum(member in names for member in members) > len(members) // 2
-
-
-def _quorum_value(members: Sequence[str], values: Mapping[str, int]) -> int:
+def _quorum_value(members: Sequence[str], values: Mapping[str, int], suffice: Suffice) -> int:
     if not members:
         return 0
     found = [values.get(member, 0) for member in members]
     found.sort()
-    return found[-(len(members) // 2 + 1)]
+    return found[-suffice(len(members))]
 
 
 _encode = msgspec.msgpack.Encoder().encode

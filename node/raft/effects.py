@@ -45,6 +45,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A snapshot that would hold fewer new entries than this is skipped."""
     snapshot_bytes_per_s: int = 0
     """How fast one member serves snapshots to others; 0: as fast as they ask."""
+    catchup_margin: int = 1000
+    """A new member gets its vote when it lacks at most so many entries."""
+    witness_may_lead: bool = False
+    """Witnesses get all data, and may lead until a member with data can."""
     bugs: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from node.raft import events
+from node.raft import events, quorums, witnesses
 from node.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def sticks(raft: Raft) -> bool:
     """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody."""
     if not raft.options.leader_sticky or raft.state != LEADER:
         return False
-    return raft.now < raft.quorum_stamp() + raft.election_timeout_ns
+    return raft.now < quorums.stamp(raft) + raft.election_timeout_ns
 
 
 # ---- timers --------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def arm(raft: Raft, *, after_candidacy: bool = False) -> None:
     Without pre-vote a candidacy costs the others a term each. One that ended is followed by a pause
     of E, or rivals with ticks far shorter than the promises would depose each other for ever.
     """
-    length_ns = raft.tick_ns
+    length_ns = witnesses.lengthened(raft, raft.tick_ns)
     if after_candidacy and not raft.options.prevote:
         length_ns = raft.election_timeout_ns
     raft.election_due = raft.now + draw(raft, length_ns, length_ns)
@@ -146,9 +146,26 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
     raft.election_due = min(raft.election_due, raft.now + length_ns)
 
 
+def may_stand(raft: Raft) -> bool:
+    """Whoever is no member stands for no election, and a witness only if it may lead.
+
+    One exception: while the entry that removes this member is not known to be committed, it may be the only one that has it,
+    and the others cannot do without its vote (A10; Raft thesis 4.2.2). As leader it commits that entry and steps down.
+    """
+    if raft.witness:
+        return raft.options.witness_may_lead
+    name, conf = raft.name, raft.conf
+    if name in conf.members or name in conf.old:
+        return True
+    if raft.conf_due > raft.conf_index:
+        return False
+    before = raft.log.configuration_at(raft.conf_index - 1)
+    return name in before.members or name in before.old
+
+
 def campaign(raft: Raft, *, triggered: bool = False) -> None:
-    """Start an election the way the options say; who is no member, or installs a snapshot, does not stand (3.2)."""
-    if not raft.is_member or raft.snapshots.downloading is not None:
+    """Start an election the way the options say; who may not, or installs a snapshot, does not stand (3.2)."""
+    if not may_stand(raft) or raft.snapshots.downloading is not None:
         return
     raft.leader_id = ""
     if raft.options.prevote:
@@ -201,7 +218,7 @@ def elect_self(raft: Raft) -> None:
     raft.triggered = False
     raft.grant_due = None
     raft.interrupt_download()
-    length_ns = raft.election_timeout_ns + raft.drift_ns
+    length_ns = witnesses.lengthened(raft, raft.election_timeout_ns) + raft.drift_ns
     raft.vote_due = raft.now + draw(raft, length_ns, min(length_ns, SPREAD_NS_MAX))
     raft.raise_term(raft.term + 1)
     cast_vote(raft, raft.name)
@@ -266,7 +283,7 @@ def tally(raft: Raft, ballot: Ballot) -> None:
     grants = ballot.grants
     if ballot.pre and ballot.disrupted is not None:
         grants = grants | ballot.reserved
-    if not raft.conf.agrees(grants):
+    if not quorums.agrees(raft, grants):
         return
     raft.ballot = None
     if ballot.pre:

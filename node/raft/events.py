@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from node.raft.configuration import Configuration
 from node.raft.effects import Event, HardState
 from node.raft.log import Log
 from node.raft.messages import Entry, SnapshotMeta
@@ -96,6 +97,26 @@ def apply(term: int, first: int, entries: Sequence[Entry]) -> Event:
 def truncate(term: int, first: int) -> Event:
     """The log is cut from index `first` on."""
     return Event("truncate", term, {"from": first})
+
+
+def conf_change(term: int, index: int, conf: Configuration, stage: str) -> Event:
+    """`conf`, of the entry at `index`, is in force since its append, or again since a rollback; or it is committed.
+
+    What is in force counts at once, on disk or not, so this waits for no sync.
+    """
+    fields: dict[str, object] = {
+        "index": index,
+        "members": conf.members,
+        "old": conf.old,
+        "witnesses": conf.witnesses,
+        "stage": stage,
+    }
+    return Event("conf_change", term, fields)
+
+
+def change_stage(term: int, stage: str, add: Sequence[str], remove: Sequence[str]) -> Event:
+    """A leader's change of members has come to `stage`; a change that another leader began has no names here."""
+    return Event("change_stage", term, {"stage": stage, "add": add, "remove": remove})
 
 
 def readindex(term: int, index: int, count: int) -> Event:

@@ -52,6 +52,11 @@ class FollowerLease:
             f"FollowerLease(stamp={self.stamp_ns}, holder={self.holder!r}, by_vote={self.by_vote})"
         )
 
+    def set_length(self, election_timeout_ns: int, drift_ns: int) -> None:
+        """Promises last E + D from now on, those in force too."""
+        self._length_ns = election_timeout_ns + drift_ns
+        self._drift_ns = drift_ns
+
     def renew(self, holder: str, now_ns: int, by_vote: bool = False) -> None:
         self.stamp_ns = now_ns
         self._stamp_skew_ns = self.wall_skew_ns

@@ -157,6 +157,10 @@ class Log:
             if entry.kind == CONFIGURATION:
                 self.configurations.append((entry.index, configuration.decode(entry.data)))
 
+    def override(self, in_force: Configuration) -> None:
+        """`in_force` takes the place of the newest configuration, in memory only."""
+        self.configurations[-1] = (self.configurations[-1][0], in_force)
+
     def truncate(self, first: int) -> None:
         """Forget the entries from `first` on; a sync still to come no longer speaks of them.
 

@@ -16,13 +16,15 @@ from node.raft.configuration import Configuration
 DATA: Final = 1
 CONFIGURATION: Final = 2
 """A new leader's first entry is one too: it repeats the configuration in force."""
+METADATA: Final = 3
+"""What a witness holds of a DATA entry: everything but the data, `crc` is that of the data."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """Whatever arrives from outside is checked where it is decoded: the core indexes its log by these."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One log entry. `crc` is crc32(data), made once where the entry is born and carried on."""
+    """One log entry. `crc` is crc32(data), made once where the entry is born and carried on, without the data too."""
 
     index: Number
     term: Number

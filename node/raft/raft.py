@@ -4,7 +4,7 @@
 arguments, nothing else does, so a life of a member is the list of its inputs. This file holds the
 state and what every part shares: terms, stepping down, becoming leader, and durability. The rules
 live beside it: election.py, following.py, replication.py, reads.py, lease.py, log.py,
-snapshotting.py.
+membership.py, quorums.py, witnesses.py, snapshotting.py.
 
 The one rule of durability: what rests on bytes waits for them. Within one step, changes to the
 term, the vote and the log are collected; at its end they leave as one Persist; `when_durable` keeps
@@ -25,13 +25,18 @@ from node.raft import (
     election,
     events,
     following,
+    membership,
     reads,
     replication,
     snapshotting,
+    status,
+    witnesses,
 )
 from node.raft.bugs import Seeded
 from node.raft.effects import (
+    AdminDone,
     CancelDownload,
+    ChangeMembers,
     Committed,
     Disconnected,
     Downloaded,
@@ -48,6 +53,7 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    ResetMembers,
     SnapshotSaved,
     TakeSnapshot,
     Tick,
@@ -80,6 +86,9 @@ STEP_DOWN_REASONS: Final = (
     "lease_expired",
     "vote_for_candidate",
     "leader_conflict",
+    "leader_removed",
+    "reset_peers",
+    "witness",
 )
 """Why a leader steps down (raft-node.md 3.7); a candidate may also time out ("vote_timeout")."""
 
@@ -132,11 +141,16 @@ class Raft:
         self.snapshot = snapshot
         """The newest durable one, or the one that was installed."""
         self.commit = 0 if snapshot is None else snapshot.index
-        self.conf = self.log.configuration
+        self.conf_index, self.conf = self.log.configurations[-1]
         """The configuration in force: the newest in the log."""
+        self.conf_due = membership.NEVER
+        """The oldest configuration entry that is not known to be committed."""
         self.others: tuple[str, ...] = ()
-        """Everyone in it but this member."""
-        self.configured()
+        """Everyone in the configuration but this member."""
+        self.witness = False
+        """This member votes and acknowledges, but holds no data."""
+        self.change: membership.Change | None = None
+        """The change of members that this leader carries out."""
 
         # Durability. `hard_dirty`, `cut`, `fresh`, `reset` and `purge` are what this step has changed so far.
         self.durable_vote = self.voted_for
@@ -190,10 +204,13 @@ class Raft:
         self.rounds = reads.Rounds()
         self._batch_key = (0, 0)
         self._batch: list[Entry] = []
+        self._bare_key = (0, 0)
+        self._bare: list[Entry] = []
 
         self.counters: dict[str, int] = dict.fromkeys(
             ("elections", "leaderships", "step_downs", "proposals", "committed", "truncations"), 0
         )
+        membership.boot(self)
 
     def __repr__(self) -> str:
         return (
@@ -239,68 +256,7 @@ class Raft:
         """How this member stands, as plain values; ages are as of `now_ns` or the last step."""
         if now_ns is not None:
             self.now = now_ns
-        now = self.now
-        lease, until = reads.lease_state(self)
-        heard = self.last_leader_message
-        return {
-            "name": self.name,
-            "members": list(self.conf.members),
-            "old_members": list(self.conf.old),
-            "witnesses": list(self.conf.witnesses),
-            "state": self.state,
-            "term": self.term,
-            "voted_for": self.voted_for,
-            "leader_id": self.leader_id,
-            "commit": self.commit,
-            "applied": self.applied,
-            "first_index": self.log.first_index,
-            "last_log_id": [self.log.last_index, self.log.last_term],
-            "last_index": self.log.last_index,
-            "last_term": self.log.last_term,
-            "disk_index": self.log.flushed,
-            "snapshot": snapshotting.status(self),
-            "pending": len(self.pending),
-            "reads_waiting": len(self.rounds.open) + len(self.rounds.waiting),
-            "lease": {
-                "state": lease,
-                "epoch": self.epoch,
-                "remaining_ns": max(0, until - now),
-            },
-            "timers": self._timers(now),
-            "votable_ns": self.promise.remaining(now) if self.options.leader_lease else 0,
-            "last_leader_message_age_ns": None if heard is None else now - heard,
-            "peers": {
-                peer.name: {
-                    "next_index": peer.next_index,
-                    "heartbeat_remaining_ms": _remaining_ms(peer.heartbeat_due, now),
-                    "deadline_remaining_ms": _remaining_ms(peer.due, now),
-                    "match": peer.match,
-                    "inflight": len(peer.inflight),
-                    "state": peer.state,
-                    "errors": peer.errors,
-                    "heartbeats": peer.heartbeats,
-                    "appends": peer.appends,
-                    "installs": peer.installs,
-                    "last_rpc_send_age_ns": now - peer.last_rpc_send,
-                }
-                for peer in self.peers.values()
-            },
-            "counters": dict(self.counters),
-            "bugs": dict(self.bugs.hits),
-        }
-
-    def _timers(self, now: int) -> dict[str, int | None]:
-        """Remaining ms of each timer, None while it does not run."""
-        leading, standing = self.state == LEADER, self.state == CANDIDATE
-        ticking = not leading and not standing and (self.options.elections or self.triggered)
-        dues = {
-            "election": self.election_due if ticking else None,
-            "vote": self.vote_due if standing else None,
-            "grant_self": self.grant_due,
-            "step_down": self.check_due if leading else None,
-            "snapshot": self.snapshots.due,
-        }
-        return {name: _remaining_ms(due, now) for name, due in dues.items()}
+        return status.of(self)
 
     # ---- terms and states ------------------------------------------------------------------------
 
@@ -338,12 +294,18 @@ class Raft:
             self.snapshots.downloading = None
             self.out.snapshots.append(CancelDownload())
 
+    def retire(self, reason: str) -> None:
+        """Step down of this leader's own accord, for somebody else to lead."""
+        self.step_down(self.term, reason)
+
     def _stop_leading(self, reason: str) -> None:
         self.state = FOLLOWER
         self.leader_id = ""
         self.counters["step_downs"] += 1
         self.out.events.append(events.step_down(self.term, reason))
         self.peers = {}
+        if self.change is not None:
+            membership.abort(self)
         pending, self.pending = self.pending, {}
         if pending and self.bugs.breaks("closure_by_index"):
             self.pending, pending = pending, {}
@@ -369,7 +331,7 @@ class Raft:
         self.promise.reset()
         self.epoch += 1
         self.term_start = log.last_index + 1
-        self._batch_key = (0, 0)
+        self._batch_key = self._bare_key = (0, 0)
         self.check_due = self.now + self.election_timeout_ns
         self.leader_due = min(self.check_due, self.now + self.heartbeat_ns)
         replication.start(self)
@@ -379,19 +341,7 @@ class Raft:
 
     def configured(self) -> None:
         """The log's newest configuration may be another one now: it is in force at once."""
-        self.conf = self.log.configuration
-        self.others = tuple(member for member in self.conf.everyone if member != self.name)
-
-    @property
-    def is_member(self) -> bool:
-        """May this member stand for election and count itself?"""
-        return self.name in self.conf.members or self.name in self.conf.old
-
-    def quorum_stamp(self) -> int:
-        """The newest instant by which a quorum, the leader itself included, is known to have accepted this leader (Q5)."""
-        stamps = {name: peer.last_rpc_send for name, peer in self.peers.items()}
-        stamps[self.name] = self.now
-        return self.conf.quorum_value(stamps)
+        membership.configured(self)
 
     def append_configuration(self, in_force: configuration.Configuration) -> int:
         """An entry that puts `in_force` in force from here on; gives its index."""
@@ -417,9 +367,15 @@ class Raft:
         if self.state != LEADER:
             self.fail(propose.token, "not_leader", True)
             return
+        if self.witness:
+            self.fail(propose.token, "witness", True)
+            return
         self.counters["proposals"] += 1
         self.pending[self.log.last_index + 1] = propose.token
         self._append(DATA, propose.data, propose.crc, propose.more)
+
+    def out_admin(self, done: AdminDone) -> None:
+        self.out.admin.append(done)
 
     def fail(self, token: int, code: str, definite: bool) -> None:
         self.out.failed.append(Failed(token, code, definite, self.leader_id))
@@ -444,6 +400,8 @@ class Raft:
             reads.start_round(self)
         if index >= self.snapshot_at:
             snapshotting.on_reached(self)
+        if index >= self.conf_due:
+            membership.on_committed(self)
 
     # ---- sending ---------------------------------------------------------------------------------
 
@@ -466,6 +424,14 @@ class Raft:
             )
             self._batch_key = key
         return self._batch
+
+    def bare_batch(self, first: int) -> list[Entry]:
+        """The same for a witness, without the commands themselves."""
+        entries = self.batch(first)
+        if self._bare_key != self._batch_key:
+            self._bare = [witnesses.bare(entry) for entry in entries]
+            self._bare_key = self._batch_key
+        return self._bare
 
     def report(self, event: Event) -> None:
         """Say it once what it speaks of (the term, a cut) is on disk."""
@@ -553,10 +519,6 @@ class Raft:
         reads.observe_lease(self)
 
 
-def _remaining_ms(due: int | None, now: int) -> int | None:
-    return None if due is None else max(0, due - now) // _MS
-
-
 def _send(raft: Raft, to: str, message: Message) -> None:
     raft.out.messages.append((to, message))
 
@@ -581,6 +543,8 @@ _INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
     SnapshotSaved: snapshotting.on_saved,
     Downloaded: snapshotting.on_downloaded,
     WallClock: Raft.on_wall_clock,
+    ChangeMembers: membership.on_change,
+    ResetMembers: membership.on_reset,
 }
 
 _RECEIVED: Final[Mapping[type, Callable[[Raft, str, Any], None]]] = {

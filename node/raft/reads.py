@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import events, replication
+from node.raft import events, quorums, replication
 from node.raft.effects import Read, ReadReady
 from node.raft.election import LEADER
 from node.raft.lease import DISABLED, EXPIRED, NOT_READY, VALID
@@ -44,7 +44,9 @@ class Rounds:
 def on_read(raft: Raft, read: Read) -> None:
     """Answer, refuse, or wait for a round."""
     mode, token = read.mode, read.token
-    if mode == "local":
+    if raft.witness:
+        raft.fail(token, "witness", True)
+    elif mode == "local":
         ready(raft, token)
     elif mode not in ("readindex", "lease"):
         raft.fail(token, "bad_read_mode", True)
@@ -68,7 +70,7 @@ def ready(raft: Raft, token: int) -> None:
 
 def lease_until(raft: Raft) -> int:
     """The end of the leader's claim on its own clock; only meaningful at a leader."""
-    return raft.quorum_stamp() + raft.election_timeout_ns
+    return quorums.stamp(raft) + raft.election_timeout_ns
 
 
 def lease_state(raft: Raft) -> tuple[str, int]:
@@ -130,7 +132,7 @@ def start_round(raft: Raft) -> None:
     rounds.open, rounds.waiting = rounds.waiting, []
     for peer in raft.peers.values():
         replication.heartbeat(raft, peer)
-    if raft.conf.agrees((raft.name,)):
+    if quorums.agrees(raft, (raft.name,)):
         on_round_acknowledged(raft)
 
 
@@ -140,7 +142,7 @@ def on_round_acknowledged(raft: Raft) -> None:
     number = rounds.number
     answered = [peer.name for peer in raft.peers.values() if peer.acked_round >= number]
     answered.append(raft.name)
-    if not raft.conf.agrees(answered):
+    if not quorums.agrees(raft, answered):
         return
     tokens, rounds.open = rounds.open, []
     raft.out.events.append(events.readindex(raft.term, rounds.index, len(tokens)))

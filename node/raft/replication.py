@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from node.raft import reads
+from node.raft import membership, quorums, reads, witnesses
+from node.raft.election import LEADER
 from node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -58,9 +59,10 @@ class Replicator:
         "probe_call",
         "probing",
         "sent",
+        "witness",
     )
 
-    def __init__(self, name: str, next_index: int, now_ns: int) -> None:
+    def __init__(self, name: str, next_index: int, now_ns: int, witness: bool = False) -> None:
         self.name = name
         self.next_index = next_index
         self.match = 0
@@ -82,6 +84,8 @@ class Replicator:
         self.heartbeats = 0
         self.appends = 0
         self.installs = 0
+        self.witness = witness
+        """The peer gets entries without their commands."""
 
     @property
     def state(self) -> str:
@@ -97,10 +101,19 @@ class Replicator:
 
 def start(raft: Raft) -> None:
     """A new leadership: probe every peer at the end of our log."""
-    raft.peers = {peer: Replicator(peer, raft.log.last_index + 1, raft.now) for peer in raft.others}
-    for peer in raft.peers.values():
-        peer.heartbeat_due = raft.now + raft.heartbeat_ns
-        probe(raft, peer)
+    raft.peers = {}
+    for name in raft.others:
+        add(raft, name)
+
+
+def add(raft: Raft, name: str) -> None:
+    """One more peer, member or learner."""
+    peer = raft.peers[name] = Replicator(
+        name, raft.log.last_index + 1, raft.now, witnesses.gets_bare(raft, name)
+    )
+    peer.heartbeat_due = raft.now + raft.heartbeat_ns
+    raft.wake_at(peer.heartbeat_due)
+    probe(raft, peer)
 
 
 # ---- sending -------------------------------------------------------------------------------------
@@ -174,7 +187,8 @@ def fill(raft: Raft, peer: Replicator) -> None:
     last = raft.log.last_index
     inflight = peer.inflight
     while peer.next_index <= last and len(inflight) < raft.options.max_inflight_appends:
-        entries = raft.batch(peer.next_index)
+        first = peer.next_index
+        entries = raft.bare_batch(first) if peer.witness else raft.batch(first)
         peer.appends += 1
         call = send(raft, peer, peer.next_index - 1, entries)
         if not inflight:
@@ -201,10 +215,16 @@ def on_tick(raft: Raft) -> None:
         return
     if now >= raft.check_due:
         raft.check_due = now + raft.election_timeout_ns
+        if raft.witness:
+            raft.retire("witness")
+            return
         dead = raft.options.check_quorum and not quorum_alive(raft)
         if dead and not raft.bugs.breaks("no_checkquorum"):
             raft.step_down(raft.term, "dead_nodes")
             return
+    change = raft.change
+    if change is not None and change.due is not None and now >= change.due:
+        membership.on_timer(raft)
     due = raft.check_due
     for peer in raft.peers.values():
         if now >= peer.heartbeat_due:
@@ -220,6 +240,8 @@ def on_tick(raft: Raft) -> None:
             )
             probe(raft, peer)
         due = min(due, peer.heartbeat_due, due if peer.due is None else peer.due)
+    if change is not None and change.due is not None:
+        due = min(due, change.due)
     raft.leader_due = due
 
 
@@ -228,7 +250,7 @@ def quorum_alive(raft: Raft) -> bool:
     oldest = raft.now - raft.election_timeout_ns
     alive = [peer.name for peer in raft.peers.values() if peer.last_rpc_send >= oldest]
     alive.append(raft.name)
-    return raft.conf.agrees(alive)
+    return quorums.agrees(raft, alive)
 
 
 def on_disconnected(raft: Raft, name: str) -> None:
@@ -318,7 +340,10 @@ def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
             peer.due = inflight[0][2] + raft.append_timeout_ns if inflight else None
     if advanced and match > raft.commit:
         advance_commit(raft)
-    if not peer.probing and peer.next_index <= raft.log.last_index:
+    if raft.change is not None:
+        membership.on_progress(raft)
+    # What was just committed may have ended this leadership.
+    if not peer.probing and peer.next_index <= raft.log.last_index and raft.state == LEADER:
         fill(raft, peer)
 
 
@@ -395,7 +420,7 @@ def quorum_match(raft: Raft, own: int) -> int:
     matches[raft.name] = own
     limit = raft.log.last_index
     for first, conf in reversed(raft.log.configurations):
-        index = min(conf.quorum_value(matches), limit)
+        index = min(quorums.shared(raft, conf, matches), limit)
         if index >= first or first <= raft.commit:
             return index
         limit = first - 1

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from node.raft.effects import (
     AdminDone,
     CancelDownload,
+    ChangeMembers,
     Committed,
     Disconnected,
     Download,
@@ -42,6 +43,7 @@ from node.raft.effects import (
     Read,
     ReadReady,
     Received,
+    ResetMembers,
     SaveSnapshot,
     SnapshotSaved,
     TakeSnapshot,
@@ -274,11 +276,16 @@ class Bed:
         seed: int = 0,
         bugs: Sequence[str] = (),
         rates: Sequence[int] = (),
+        members: Sequence[str] | None = None,
+        witnesses: Sequence[str] = (),
     ) -> None:
+        """`members` begin the group (None: all); the others know of none until a leader takes them in."""
         self.rng = random.Random(seed)
         self.seed = seed
         self.options = options if not bugs else _with_bugs(options, bugs)
         self.names = [f"n{i + 1}" for i in range(size)]
+        self.initial = self.names if members is None else list(members)
+        self.witnesses = witnesses
         self.now = 0
         self.properties = Properties()
         self.members = {name: Member(name, Disk()) for name in self.names}
@@ -313,16 +320,18 @@ class Bed:
             disk.snapshots[-1] if disk.snapshots else (None, (State(), frozenset()))
         )
         member.done = set(done)
+        begins = name in self.initial
         try:
             member.core = Raft(
                 name,
-                self.names,
+                self.initial if begins else (),
                 self.options,
                 disk.hard_state,
                 disk.entries,
                 not disk.used,
                 f"{self.seed}/{name}/{member.life}".encode(),
                 member.clock(self.now),
+                witnesses=self.witnesses if begins else (),
                 base=disk.base,
                 snapshot=meta,
             )
@@ -362,7 +371,7 @@ class Bed:
                     strict=True,
                 ):
                     agreed = agreed or mine.term == theirs.term
-                    if agreed and mine != theirs:
+                    if agreed and (mine.term, mine.crc) != (theirs.term, theirs.crc):
                         raise Violation("P-LM", f"{mine} and {theirs} before equal entries")
                 if agreed and left.term_at(base) != right.term_at(base):
                     raise Violation("P-LM", f"{left} and {right} differ at {base}, and agree after")
@@ -579,6 +588,18 @@ class Bed:
         """An operator's request for a snapshot; gives its token."""
         self._token += 1
         self.step(name, TakeSnapshot(self._token))
+        return self._token
+
+    def change(self, name: str, members: Sequence[str], witnesses: Sequence[str] = ()) -> int:
+        """An operator's request to make `members` the group; gives its token."""
+        self._token += 1
+        self.step(name, ChangeMembers(self._token, tuple(members), tuple(witnesses)))
+        return self._token
+
+    def reset_members(self, name: str, members: Sequence[str]) -> int:
+        """An operator's override of what `name` takes for the group; gives its token."""
+        self._token += 1
+        self.step(name, ResetMembers(self._token, tuple(members)))
         return self._token
 
     def disconnect(self, name: str, peer: str) -> None:

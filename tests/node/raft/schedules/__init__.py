@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.node.raft.schedules import clients, elections, leases, liveness, replication, snapshots
+from tests.node.raft.schedules import (
+    clients,
+    elections,
+    leases,
+    liveness,
+    membership,
+    replication,
+    snapshots,
+)
 from tests.node.raft.schedules.common import Scripts
 
 SCRIPTS: Scripts = {
@@ -12,4 +20,5 @@ SCRIPTS: Scripts = {
     **clients.SCRIPTS,
     **liveness.SCRIPTS,
     **snapshots.SCRIPTS,
+    **membership.SCRIPTS,
 }
