@@ -19,7 +19,7 @@ from node.storage.journal import Journal, Sizes
 from node.storage.snapshots import Snapshots
 from tests.node.storage.crashdisk import CrashDisk
 
-SIZES = Sizes(full=900, zeros=600, worthwhile=300)
+SIZES = Sizes(full=500, zeros=400, worthwhile=250)
 MEMBERS = Configuration(("n1", "n2", "n3"))
 
 
@@ -65,6 +65,10 @@ def steps(state: State, persist: Persist) -> Iterator[State]:
         yield state
 
 
+class Stopped(Exception):
+    """The process ended here."""
+
+
 class Life:
     """A member's storage under a seeded sequence of everything the core asks of it.
 
@@ -88,8 +92,8 @@ class Life:
         self.journal = Journal(self.disk, "g", "n1", self.store.latest(), SIZES)
 
     def run(self, count: int) -> None:
-        actions = [self.persist] * 6 + [self.flush] * 5
-        actions += [self.save, self.cut, self.install, self.install, self.restart]
+        actions = [self.persist] * 12 + [self.flush] * 12 + [self.save] * 2 + [self.cut] * 2
+        actions += [self.install] * 2 + [self.restart, self.crash]
         for _ in range(count):
             self.random.choice(actions)()
 
@@ -150,7 +154,8 @@ class Life:
 
     def install(self) -> None:
         """A snapshot from a leader, of an entry that this log has, has otherwise, or has not."""
-        self.flush()
+        if self.random.random() < 0.5:
+            self.flush()
         latest = self.store.latest()
         least = max(self.committed, latest.index if latest else 0) + 1
         index = self.random.randint(least, max(least, self.state.last + 10))
@@ -177,9 +182,37 @@ class Life:
         self.state = self.states[-1].beside(self.store.latest())
         self.states = [self.state]
 
+    def crash(self) -> None:
+        """The process ends at some step of what it does next, and goes on with what a crash then leaves."""
+        check_here, steps_left = self.disk.before, self.random.randint(0, 12)
 
-def check(disk: CrashDisk, life: Life) -> None:
-    """One recovery: of what a crash may have left, and exactly."""
+        def step(call: str) -> None:
+            nonlocal steps_left
+            if check_here is not None:
+                check_here(call)
+            steps_left -= 1
+            if steps_left < 0:
+                raise Stopped
+
+        self.disk.before = step
+        try:
+            for action in (self.persist, self.flush, self.save, self.cut, self.flush, self.install):
+                action()
+        except Stopped:
+            pass
+        calls, self.disk = self.disk.calls, self.random.choice([*crashes(self.disk, self.random)])
+        self.state = check(self.disk, self)
+        self.disk.calls = calls
+        self.disk.before = check_here
+        self.waiting.clear()
+        self.open()
+        latest = self.store.latest()
+        self.states, self.metas = [self.state], [latest]
+        self.committed = max(self.committed, latest.index if latest else 0)
+
+
+def check(disk: CrashDisk, life: Life) -> State:
+    """One recovery, of what a crash may have left, and exactly: of which of the states it is."""
     disk.sync_folder()
     store = Snapshots(disk, "g", "n1")
     meta = store.latest()
@@ -187,6 +220,8 @@ def check(disk: CrashDisk, life: Life) -> None:
     if meta is not None:
         assert store.load() == life.bytes[meta.index, meta.crc]
     found = Journal(disk, "g", "n1", meta, SIZES).recovered
+    numbers = names.segments(disk.names())
+    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "leftovers stayed"
     base, term = found.base
     for state in life.states:
         state = state.beside(meta)
@@ -197,7 +232,7 @@ def check(disk: CrashDisk, life: Life) -> None:
             and term == state.term_at(base)
             and tuple(found.entries) == state.entries[base - state.base[0] :]
         ):
-            return
+            return state
     raise AssertionError(f"{found} after {disk.calls[-10:]} is none of {life.states} with {meta}")
 
 
@@ -226,13 +261,12 @@ def check_all(disk: CrashDisk, life: Life, draw: random.Random, deep: bool) -> N
 @pytest.mark.parametrize("seed", range(25))
 def test_a_crash_at_any_step_leaves_what_the_member_may_have_had(seed: int) -> None:
     """Every write (also half done), sync, rename, removal and mark of a random life is crashed at, in every way."""
-    disk = CrashDisk()
-    life = Life(disk, seed)
+    life = Life(CrashDisk(), seed)
     draw = random.Random(-seed)
-    disk.before = lambda _: check_all(disk, life, draw, deep=draw.random() < 0.15)
+    life.disk.before = lambda _: check_all(life.disk, life, draw, deep=draw.random() < 0.15)
     life.open()
-    life.run(60)
-    assert len(disk.calls) > 60
+    life.run(100)
+    assert len(life.disk.calls) > 100
 
 
 def test_random_lives_meet_every_case() -> None:
@@ -242,8 +276,8 @@ def test_random_lives_meet_every_case() -> None:
         disk = CrashDisk()
         life = Life(disk, seed)
         life.open()
-        life.run(60)
-        calls += disk.calls
+        life.run(100)
+        calls += life.disk.calls
     for call in (
         "unlink journal.0000000",
         "rename snapshot.part",
@@ -259,9 +293,10 @@ def test_damage_anywhere_in_what_was_durable_is_corruption(seed: int) -> None:
     disk = CrashDisk()
     life = Life(disk, seed)
     life.open()
-    while len(names.segments(disk.names())) < 3 or life.store.latest() is None:
+    while len(names.segments(life.disk.names())) < 3 or life.store.latest() is None:
         life.run(1)
     life.flush()
+    disk = life.disk
     newest = names.segments(disk.names())[-1]
     for name in disk.names():
         size = disk.mark()[1] if name == names.segment(newest) else disk.size(name)
