@@ -61,6 +61,7 @@ from checkers.records.schema import (
     PropertyResult,
     QuotaResult,
     Verdict,
+    WatchEnded,
 )
 from checkers.verdict import decide
 
@@ -354,6 +355,7 @@ def _verdict(
         properties.append(_told(monitor, result, silent, records.missing))
     quotas = [] if unfit else _quotas(covered, facts, silent, records.missing, linearizable)
     interrupted = [fact for fact in run.facts if isinstance(fact, Interrupted)]
+    watch = next((fact for fact in run.facts if isinstance(fact, WatchEnded)), None)
     seconds = seconds | {"monitors": monotonic() - begin}
     return decide(
         run=header.run,
@@ -365,6 +367,8 @@ def _verdict(
         harness_errors=[fact.harness_error for fact in interrupted if fact.harness_error],
         expect=facts.expect if facts is not None and facts.bugs else [],
         interrupted=any(not fact.harness_error for fact in interrupted),
+        stopped_at=watch.event if watch is not None and watch.stopped else None,
+        watch=_watch_words(watch) if watch is not None else "",
         ended_early=completeness.because,
         coverage=covered.statistics,
         versions=run.header.versions if run.header is not None else {},
@@ -373,6 +377,16 @@ def _verdict(
         recovered=records.recovered,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
+
+
+def _watch_words(watch: WatchEnded) -> str:
+    """How the online check ended, in a line."""
+    if watch.verdict == "unknown":
+        return f"the run was watched up to event {watch.event} of its history, and no further: {watch.because}"
+    did = (
+        "the run was stopped" if watch.stopped else "too late to stop the run, something was found"
+    )
+    return f"{did} at event {watch.event} of its history, which nothing explains: {watch.because}"
 
 
 def completeness_of(run: RunFacts) -> Completeness:

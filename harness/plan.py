@@ -163,6 +163,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     expect: list[str] = []
     wall_s: float = 0.0
     """Deadline of the whole run; 0: time_s + 60."""
+    stop_at_first_violation: bool = False
+    """Watch the history as it grows, and end the safety phase at the first event that nothing explains."""
     check_timeout_s: float = 60.0
     check_memory_mb: int = 2048
     system: str = "raft"

@@ -114,6 +114,11 @@ class OnlineChecker:
             self._violation = violation_of(self._illegal, self.model, *self._illegal_at)
         return self._violation
 
+    @property
+    def held_bytes(self) -> int:
+        """An estimate of what is held, which `memory_bytes` bounds."""
+        return self._total_bytes
+
     def result(self) -> Result:
         """The verdict as `porcupine.check` gives it. Numbers of operations are ids, in the order of their calls.
 
