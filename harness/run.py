@@ -25,6 +25,7 @@ from harness import store
 from harness.clients import Client
 from harness.cluster import Cluster
 from harness.errors import HarnessError, LinkServerError, PlanError
+from harness.expansion import expand
 from harness.faults.base import Scene
 from harness.faults.clock import read_clock
 from harness.faults.evidence import LagMeter, probe_links
@@ -34,7 +35,7 @@ from harness.layout import Layout
 from harness.links.server import LinkSet, find_toxiproxy_server
 from harness.links.table import Cut
 from harness.observer import Observer, Progress
-from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas, expand
+from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas
 from harness.processes import Warden, open_warden
 from harness.recorder import FactLog, FaultLog, Recorder, monotonic_ns
 from harness.seeds import stream

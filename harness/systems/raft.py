@@ -137,6 +137,21 @@ class RaftSystem:
         async with self._admin(name) as admin:
             await admin.vote(election_timeout_ms)
 
+    async def change_members(self, name: str, members: list[str]) -> None:
+        """Ask the leader `name` for another group; HarnessError says why it was not done."""
+        async with self._admin(name) as admin:
+            await admin.change_members(members)
+
+    async def transfer(self, name: str, to: str) -> None:
+        """Ask the leader `name` to hand over to `to`, or to whoever is furthest ("")."""
+        async with self._admin(name) as admin:
+            await admin.transfer(to)
+
+    async def snapshot(self, name: str) -> None:
+        """Have `name` save a snapshot now; returns when it is durable."""
+        async with self._admin(name) as admin:
+            await admin.snapshot()
+
     def cut_to_synced(self, name: str) -> dict[str, Any]:
         """Cut the files of a dead member to what was synced: {file: {"cut": bytes, "unwritten": bytes}}."""
         try:
