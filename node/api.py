@@ -7,7 +7,7 @@ that was cancelled has closed its connection, since an answer that is still unde
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal, Self
 
 import msgspec
@@ -333,3 +333,19 @@ class AdminClient:
     async def snapshot(self) -> None:
         """Have what is applied saved as a snapshot; returns when it is durable, or at once when nothing is new."""
         await self._ask("snapshot")
+
+    async def change_members(
+        self, members: Sequence[str], witnesses: Sequence[str] = (), remaining_ms: int = 60_000
+    ) -> tuple[list[str], list[str]]:
+        """Make `members` (`witnesses` among them) the group, at its leader; who was and who is a member, once it is committed.
+
+        AdminError says not_leader, busy, invalid or catchup_timeout when nothing was changed. The outcome is not known after
+        stepped_down, or when it took longer than `remaining_ms`.
+        """
+        fields = {"members": list(members), "witnesses": list(witnesses)}
+        done = await self._ask("change_members", **fields, remaining_ms=remaining_ms)
+        return done["old"], done["new"]
+
+    async def reset_members(self, members: Sequence[str]) -> None:
+        """Override what this one node takes for the group. Unsafe: two groups may come of it."""
+        await self._ask("reset_members", members=list(members))

@@ -89,6 +89,13 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     key: str | None
 
 
+class Operator(msgspec.Struct, frozen=True, gc=False):
+    """Who gets the answer to an operator's request, and until when (true ns) it may take."""
+
+    connection: Connection
+    deadline: int
+
+
 class Server:
     """One member. `open` recovers and listens, `run` loops until SIGTERM and returns the exit code."""
 
@@ -113,8 +120,8 @@ class Server:
         self._syncs_inline = "heartbeat_behind_data" in bugs
         self._held_since: int | None = None
         self._tokens: dict[int, Waiting] = {}
-        self._operators: dict[int, Connection] = {}
-        """Who gets the answer to an operator's request."""
+        self._operators: dict[int, Operator] = {}
+        """Who gets the answer to an operator's request, by its token."""
         self._token = 0
         self._inbound: dict[str, Connection] = {}
         self._connections: dict[int, Connection] = {}
@@ -150,13 +157,14 @@ class Server:
         try:
             self.raft = Raft(
                 config.name,
-                config.members,
+                config.initial,
                 config.options,
                 found.hard_state,
                 found.entries,
                 found.fresh,
                 config.core_seed(self.boot),
                 now,
+                witnesses=config.witnesses,
                 base=found.base,
                 snapshot=meta,
             )
@@ -273,6 +281,8 @@ class Server:
                 wait = min(wait, link.deadline - true)
         if self._held_since is not None:
             wait = min(wait, self._held_since + HELD_NS - true)
+        for operator in self._operators.values():
+            wait = min(wait, operator.deadline - true)
         if (piece_due := self.snapshots.deadline) is not None:
             wait = min(wait, piece_due - true)
         # epoll counts in milliseconds and rounds up; a tick that is early is harmless.
@@ -293,6 +303,8 @@ class Server:
         if true >= self._observe_due:
             self._observe_due = true + self.config.options.heartbeat_ms * 1_000_000
             self._observe(true)
+        if self._operators:
+            self._expire(true)
         if (piece_due := self.snapshots.deadline) is not None and true >= piece_due:
             self.snapshots.tick(true)
         for link in self.links.values():
@@ -372,7 +384,7 @@ class Server:
         name = self.config.name
         for committed in out.apply:
             entry = committed.entry
-            if entry.kind != DATA:
+            if entry.kind != DATA or self.raft.witness:
                 continue
             result = self.kv.apply(entry.data, entry.index, entry.term)
             if committed.token is None:
@@ -408,7 +420,7 @@ class Server:
                 self.snapshots.cancel()
         for said in out.admin:
             if (operator := self._operators.pop(said.token, None)) is not None:
-                self._send(operator, admin.done(said))
+                self._answer(operator, admin.done(said))
         for persist in out.persist:
             if self._holds_leader if self.raft.state == LEADER else self._holds_follower:
                 self._hold(persist)
@@ -552,11 +564,25 @@ class Server:
         if answer is not None:
             self._send(connection, answer)
 
-    def operate(self, connection: Connection, request: Callable[[int], Input]) -> None:
-        """Put an operator's request to the core, under a token; the core's AdminDone is the answer."""
+    def operate(
+        self, connection: Connection, request: Callable[[int], Input], remaining_ms: int
+    ) -> None:
+        """Put an operator's request to the core, under a token; the core's AdminDone is the answer, if it comes in time."""
         self._token = token = self._token + 1
-        self._operators[token] = connection
+        deadline = self.clock.true() + remaining_ms * 1_000_000
+        self._operators[token] = Operator(connection, deadline)
         self.step(request(token))
+
+    def _answer(self, operator: Operator, answer: dict[str, Any]) -> None:
+        if not operator.connection.closed:
+            self._send(operator.connection, answer)
+
+    def _expire(self, true: int) -> None:
+        """Tell operators whose time is up that nobody knows yet."""
+        for token, operator in list(self._operators.items()):
+            if true >= operator.deadline:
+                del self._operators[token]
+                self._answer(operator, admin.LATE)
 
     def set_clock(self, rate: float | None, offset_ns: int) -> None:
         """Change the clock seam now; timers follow, since they are computed from it at every turn."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node.raft import configuration, events, replication, witnesses
+from node.raft import configuration, election, events, replication, witnesses
 from node.raft.configuration import Configuration
 from node.raft.effects import AdminDone, ChangeMembers, ResetMembers
 from node.raft.election import LEADER
@@ -51,9 +51,10 @@ class Change:
 
 
 def boot(raft: Raft) -> None:
-    """The configuration that this life begins with. A group of one need not wait for anybody."""
+    """The configuration that this life begins with, and its first tick. A group of one need not wait for anybody (2.1)."""
     raft.conf_index, raft.conf = raft.log.configurations[-1]
     adopt(raft)
+    election.arm(raft)
     if raft.conf.everyone == (raft.name,) and raft.options.elections:
         raft.triggered = True
         raft.election_due = raft.now

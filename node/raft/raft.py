@@ -187,7 +187,7 @@ class Raft:
             # Whatever was promised before the restart is forgotten: assume the longest promise.
             self.promise.renew("", now_ns)
         self.election_due = 0
-        election.arm(self)
+        membership.boot(self)
         self.acked = 0
         self.acked_term = 0
 
@@ -210,7 +210,6 @@ class Raft:
         self.counters: dict[str, int] = dict.fromkeys(
             ("elections", "leaderships", "step_downs", "proposals", "committed", "truncations"), 0
         )
-        membership.boot(self)
 
     def __repr__(self) -> str:
         return (

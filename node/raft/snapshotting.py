@@ -137,6 +137,9 @@ def on_reached(raft: Raft) -> None:
 
 
 def has_news(raft: Raft) -> bool:
+    """Is there enough to save? A witness has applied nothing, so it has no state to save, and its log stays."""
+    if raft.witness:
+        return False
     covered = 0 if raft.snapshot is None else raft.snapshot.index
     return raft.commit - covered >= max(1, raft.options.snapshot_min_gap_entries)
 

@@ -42,7 +42,14 @@ def free_ports(count: int) -> list[int]:
 class Group:
     """Members n1..; use it as a context manager: what was started is killed and its files go."""
 
-    def __init__(self, size: int = 3, **options: Any) -> None:
+    def __init__(
+        self,
+        size: int = 3,
+        members: Sequence[str] | None = None,
+        witnesses: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        """`members` begin the group (None: all); the others know of none until they are added."""
         # Names of unix sockets are short, so pytest's own folders will not do.
         self.folder = Path(tempfile.mkdtemp(prefix="dl"))
         self.origin_ns = time.monotonic_ns()
@@ -63,6 +70,8 @@ class Group:
                 client_listen=("127.0.0.1", self.client_ports[name]),
                 admin_socket=str(home / "admin"),
                 peers={p: ("127.0.0.1", self.peer_ports[p]) for p in self.names if p != name},
+                members=None if members is None else tuple(members) if name in members else (),
+                witnesses=tuple(witnesses) if name in (members or self.names) else (),
                 group="test",
                 options=Options(**options),
                 seed="00" * 8,
