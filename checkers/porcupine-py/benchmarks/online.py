@@ -4,7 +4,8 @@
 
 The register is simulated: each operation takes effect at an instant between its call and its return, so the run is
 legal, and all of it is judged. Per line: how many of the completed operations are of unknown outcome (half of those
-took effect), how values are chosen, events a second, the slowest event, and what is held at the end.
+took effect), how values are chosen, events a second, the slowest event, and what is held at the end. An event that
+takes more than two seconds ends a line's run as unknown, and the line says at which event.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def take(state: Any, given: tuple[Any, ...], found: list[Any]) -> Any:
 
 def measure(events: int, unknown: float, values: int | None) -> str:
     told = list(run(1, events, unknown, values))
-    checker = OnlineChecker(cas_register())
+    checker = OnlineChecker(cas_register(), timeout_s=2.0)
     ids = [0] * CLIENTS
     slowest = 0.0
     begin = last = perf_counter()
@@ -88,12 +89,17 @@ def measure(events: int, unknown: float, values: int | None) -> str:
         now = perf_counter()
         slowest = max(slowest, now - last)
         last = now
+        if checker.verdict != "ok":
+            break
     seconds = last - begin
     kept = checker.statistics()
+    verdict = (
+        checker.verdict if checker.verdict == "ok" else f"{checker.verdict} at {checker.events}"
+    )
     chosen = "unique values" if values is None else f"{values} values"
     return (
-        f"{100 * unknown:3.0f} % unknown, {chosen:13}: {checker.verdict}, {events / seconds:8.0f} events/s, "
-        f"{kept.steps / events:5.1f} steps an event, slowest {1000 * slowest:5.1f} ms, "
+        f"{100 * unknown:3.0f} % unknown, {chosen:13}: {verdict}, {checker.events / seconds:8.0f} events/s, "
+        f"{kept.steps / checker.events:5.1f} steps an event, slowest {1000 * slowest:5.1f} ms, "
         f"{kept.kept_operations} operations, {kept.configurations} configurations, {kept.memory_bytes / 1e6:.2f} MB"
     )
 

@@ -17,15 +17,22 @@ import pytest
 
 from porcupine import (
     UNKNOWN,
+    Event,
+    EventKind,
+    HistoryError,
     Model,
+    ModelError,
+    NondeterministicModel,
     OnlineChecker,
     Operation,
+    PorcupineError,
     Saw,
     check,
     models,
 )
 from porcupine.formats import read_etcd_log
 from porcupine.history import Outcome
+from porcupine.online.lanes import COUNT_MASK, LANE_BITS, Lanes
 from porcupine.result import Verdict
 
 HERE = Path(__file__).parent / "data"
@@ -291,3 +298,237 @@ def test_all_etcd_histories_fed_event_by_event_get_their_known_verdicts(lab: Any
     logs = [path for path in sorted((shared / "jepsen").glob("*.log")) if path.stat().st_size]
     assert len(logs) == 102
     assert {path.stem[-3:] for path in logs if judge_etcd(path) == "ok"} == LINEARIZABLE
+
+
+# --- keys and events ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_events_of_several_keys_have_the_verdict_of_check_at_every_prefix(seed: int) -> None:
+    rng = random.Random(f"keys {seed}")
+    model = models.kv(0)
+    events: list[Event] = []
+    at_work: dict[int, Event] = {}
+    state = dict.fromkeys("xyz", 0)
+    checker = OnlineChecker(model)
+    for number in range(120):
+        client = rng.randrange(4)
+        call = at_work.pop(client, None)
+        if call is None:
+            key = rng.choice("xyz")
+            given = rng.choice([("read", key), ("write", key, rng.randrange(3))])
+            event = at_work[client] = Event(client, EventKind.CALL, given, number)
+        else:
+            what, key, *value = call.value
+            if what == "write":
+                state[key] = value[0]
+            seen = rng.randrange(3) if rng.random() < 0.05 else state[key]
+            event = Event(client, EventKind.RETURN, seen if what == "read" else None, call.id)
+        events.append(event)
+        checker.feed(event)
+        assert checker.verdict == check(events, model).verdict
+        if checker.verdict == "illegal":
+            violation = checker.violation
+            assert violation is not None
+            assert violation.event == number
+            assert violation.part == key
+            return
+
+
+def test_an_event_of_one_key_leaves_the_others_alone() -> None:
+    checker = OnlineChecker(models.kv())
+    slow = checker.invoke(0, ("write", "x", 1))
+    for value in range(1_000):
+        checker.ok(checker.invoke(1, ("write", "y", value)))
+    kept = checker.statistics()
+    assert (kept.parts, kept.open_operations, kept.kept_operations) == (2, 1, 1)
+    assert checker.ok(slow) == "ok"
+    assert {part.key: part.operations for part in checker.result().parts} == {"x": 1, "y": 1_000}
+
+
+def test_what_is_shown_of_a_violation() -> None:
+    checker = OnlineChecker(models.kv())
+    checker.ok(checker.invoke("a", ("write", "x", 1)))
+    lost = checker.invoke("b", ("write", "x", 7))
+    checker.info(lost)
+    read = checker.invoke("a", ("read", "x"))
+    assert checker.ok(read, 2) == "illegal"
+    violation = checker.violation
+    assert violation is not None
+    assert (violation.event, violation.operation, violation.part) == (5, read, "x")
+    assert violation.states == (1,)
+    assert violation.operations[read].output == 2
+    result = checker.result()
+    assert result.witness is not None
+    assert result.witness.stuck_at == read
+    assert "read('x') -> 2 in [4, 5]: not possible here" in result.witness.text
+    assert "1 times write('x', 7) -> unknown: possible, leads to 7" in result.witness.text
+    # It is final.
+    assert checker.ok(checker.invoke("a", ("read", "x")), 1) == "illegal"
+
+
+def test_a_model_of_many_states_at_once_is_judged_too() -> None:
+    def step(state: int, given: str, output: Any) -> list[int]:
+        return [1, 2] if given == "put any" else [state] if output in (state, UNKNOWN) else []
+
+    checker = OnlineChecker(NondeterministicModel(lambda: [0], step).to_model())
+    checker.ok(checker.invoke(0, "put any"))
+    assert checker.ok(checker.invoke(0, "get"), 2) == "ok"
+    assert checker.ok(checker.invoke(0, "get"), 1) == "illegal"
+
+
+def test_one_lane_counts_without_touching_another() -> None:
+    lanes = Lanes()
+    first, second = lanes.shift(10), lanes.shift(11)
+    assert second - first == LANE_BITS
+    many = COUNT_MASK << first | 1 << second
+    assert lanes.counted(many) == [(10, COUNT_MASK), (11, 1)]
+    lanes.keep(1 << second)
+    assert lanes.order == [(11, second)]
+    assert lanes.shift(12) == first
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_stays_flat_over_100_000_events_of_a_legal_run() -> None:
+    rng = random.Random("flat")
+    history, events = longer(rng, 100_000, 3, None, 0.0)
+    checker = OnlineChecker(models.cas_register(0))
+    most = [0, 0]
+    ids: dict[int, int] = {}
+    for begin in range(0, len(events), 10_000):
+        for what, index in events[begin : begin + 10_000]:
+            operation = history[index]
+            if what == "invoke":
+                ids[index] = checker.invoke(operation.client_id, operation.input)
+            else:
+                checker.ok(ids.pop(index), operation.output)
+        kept = checker.statistics()
+        most = [max(most[0], kept.kept_operations), max(most[1], kept.configurations)]
+        assert kept.memory_bytes < 3_000_000
+    assert checker.verdict == "ok"
+    assert checker.events == 100_000
+    assert most[0] < 100
+    assert most[1] < 300
+
+
+def crowd(checker: OnlineChecker) -> None:
+    """Twelve writes of unknown outcome, and reads that need some of them in an order of their own."""
+    for number in range(12):
+        checker.info(checker.invoke(number, ("add", 1 << number)))
+    for _ in range(3):
+        checker.ok(checker.invoke("reader", ("read",)), 4095)
+
+
+@pytest.mark.parametrize(
+    ("options", "cause"),
+    [({"memory_bytes": 60_000}, "memory"), ({"step_limit": 200}, "step limit")],
+)
+def test_a_limit_that_is_met_makes_the_verdict_unknown_for_good(
+    options: dict[str, int], cause: str
+) -> None:
+    checker = OnlineChecker(models.counter(), **options)  # type: ignore[arg-type]
+    crowd(checker)
+    assert (checker.verdict, checker.cause) == ("unknown", cause)
+    assert str(checker.result()).startswith(f"unknown ({cause})")
+    assert checker.ok(checker.invoke(0, ("read",)), -1) == "unknown"
+    without = OnlineChecker(models.counter())
+    crowd(without)
+    assert without.verdict == "ok"
+
+
+def test_a_model_that_takes_too_long_makes_the_verdict_unknown() -> None:
+    def step(context: Any, state: int, given: Any, output: Any) -> tuple[bool, int]:
+        while not context.cancelled():
+            pass
+        return True, state
+
+    checker = OnlineChecker(Model(lambda: 0, step_context=step), timeout_s=0.01)
+    checker.ok(checker.invoke(0, "x"))
+    assert (checker.verdict, checker.cause) == ("unknown", "timeout")
+
+
+def test_another_key_may_still_prove_illegal() -> None:
+    def step(state: Any, given: Any, output: Any) -> tuple[bool, Any]:
+        if given == ("x", "raise"):
+            raise ZeroDivisionError
+        return output == given, state
+
+    checker = OnlineChecker(Model(lambda: 0, step), key=lambda given: given[0])
+    id = checker.invoke(0, ("x", "raise"))
+    with pytest.raises(ZeroDivisionError) as raised:
+        checker.ok(id)
+    assert "event 1 (ok of process 0, ('x', 'raise'))" in raised.value.__notes__[0]
+    assert (checker.verdict, checker.cause) == ("unknown", "error")
+    assert checker.ok(checker.invoke(0, ("y", 1)), ("y", 2)) == "illegal"
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_events_that_cannot_be_a_history_are_refused_by_name() -> None:
+    checker = OnlineChecker(models.register())
+    first = checker.invoke(0, ("read",))
+    for wrong, said in (
+        (lambda: checker.invoke(0, ("read",)), r"event 1 \(invoke\): process 0 calls .* is open"),
+        (lambda: checker.ok(7, 1), r"event 1 \(ok\) completes operation 7, which was never called"),
+        (lambda: checker.info([]), r"event 1 \(info\) has an id without a hash"),  # type: ignore[arg-type]
+        (
+            lambda: checker.invoke([], ("read",)),
+            r"event 1 \(invoke\) is of a process without a hash",
+        ),  # type: ignore[arg-type]
+        (
+            lambda: checker.feed(Event(1, EventKind.RETURN, None, "z")),
+            r"event 1 returns id 'z', which is not open",
+        ),
+        (
+            lambda: checker.feed(Event(1, EventKind.CALL, 0, [])),
+            r"event 1 has an id without a hash",
+        ),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(HistoryError, match=said):
+            wrong()
+    assert (checker.events, checker.verdict) == (1, "ok")
+    checker.ok(first)
+    for again in (checker.ok, checker.fail, checker.info):
+        with pytest.raises(HistoryError, match=r"event 2 .* operation 0, which is completed"):
+            again(first)
+    checker.feed(Event(1, EventKind.CALL, ("read",), "a"))
+    with pytest.raises(HistoryError, match="event 3 calls id 'a', which is open already"):
+        checker.feed(Event(2, EventKind.CALL, ("read",), "a"))
+    assert checker.verdict == "ok"
+
+
+def test_a_model_that_breaks_its_contract_is_told_with_the_event() -> None:
+    cases: list[tuple[Model, Any, str]] = [
+        (models.register(), ("dance",), r"event 1 \(ok of process 0, .*no meaning for the input"),
+        (Model(lambda: 0, lambda s, i, o: None), 1, r"event 1 .*a step gave None"),  # type: ignore[arg-type, return-value]
+        (
+            Model(lambda: 0, lambda s, i, o: (True, s + 1), readonly=lambda i, o: True),
+            1,
+            r"event 1 .*read-only",
+        ),
+    ]
+    for model, given, said in cases:
+        checker = OnlineChecker(model)
+        id = checker.invoke(0, given)
+        with pytest.raises(ModelError, match=said):
+            checker.ok(id)
+        assert (checker.verdict, checker.cause) == ("unknown", "error")
+    lists = Model(lambda: 0, lambda s, i, o: (True, s), partition=lambda operations: [operations])
+    with pytest.raises(ModelError, match=r"event 0 .*a mapping with its key"):
+        OnlineChecker(lists).invoke(0, 1)
+    with pytest.raises(PorcupineError, match=r"event 0 .*key \[\] has no hash"):
+        OnlineChecker(models.register(), key=lambda given: []).invoke(0, 1)  # type: ignore[arg-type, return-value]
+
+
+def test_values_and_states_without_a_hash_are_judged() -> None:
+    def step(state: list[int], given: list[int], output: Any) -> tuple[bool, list[int]]:
+        return output is UNKNOWN or output == state + given, state + given
+
+    checker = OnlineChecker(Model(list, step))
+    one, two = checker.invoke(1, [1]), checker.invoke(2, [2])
+    checker.ok(two, [1, 2])
+    assert checker.ok(one, [1]) == "ok"
+    assert checker.ok(checker.invoke(1, [3]), [2, 1, 3]) == "illegal"
