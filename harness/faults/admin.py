@@ -119,7 +119,7 @@ class Snapshot(NoHeal):
         scene = self.scene
         names = await scene.resolve_running(self.step)
         statuses = await scene.cluster.statuses()
-        before = {name: statuses[name]["snapshot_index"] for name in names if name in statuses}
+        before = {name: statuses[name]["snapshot"]["index"] for name in names if name in statuses}
         if not before:
             return skipped("no target answers", nodes=names)
         begin = monotonic_ns()
@@ -138,7 +138,7 @@ class Snapshot(NoHeal):
                 nursery.start_soon(one, name)
         end = monotonic_ns()
         statuses = await scene.cluster.statuses()
-        after = {name: statuses[name]["snapshot_index"] for name in before if name in statuses}
+        after = {name: statuses[name]["snapshot"]["index"] for name in before if name in statuses}
         grown = [name for name in after if after[name] > before[name]]
         return Evidence(
             outcome="installed" if grown else "indeterminate",

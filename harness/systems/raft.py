@@ -70,6 +70,7 @@ class RaftSystem:
         self.options = options(plan)
         self.origin_ns = origin_ns
         self.names = [f"n{i + 1}" for i in range(plan.nodes)]
+        self.first_members = self.names[: plan.members or plan.nodes]
         self._seed = seed
         self._run = run
         self._layout = layout
@@ -91,6 +92,7 @@ class RaftSystem:
                 client_listen=self._layout.client_address(name),
                 admin_socket=str(self._layout.admin_socket(name)),
                 peers={peer: listens[f"{name}-{peer}"] for peer in self.names if peer != name},
+                members=tuple(self.first_members) if name in self.first_members else (),
                 group=self._run,
                 options=self.options,
                 seed=derive(self._seed, f"node/{name}").hex(),
