@@ -19,6 +19,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from node.raft.effects import (
     AdminDone,
@@ -53,6 +54,7 @@ from node.raft.messages import DATA, Entry, Message, SnapshotMeta
 from node.raft.raft import Raft
 
 MS = 1_000_000
+NEVER = 1 << 62
 
 
 class Violation(AssertionError):
@@ -135,6 +137,8 @@ class Member:
     rate: int = 1000
     """Thousandths of true time."""
     offset_ns: int = 0
+    tick_at: int = NEVER
+    """When the bed will look whether a tick is due, in true time."""
     state: State = State()
     done: set[int] = field(default_factory=set)
     """crc of each command that took effect."""
@@ -304,7 +308,10 @@ class Bed:
         self.sent: list[tuple[int, str, str, Message]] = []
         self.trace: list[tuple[int, str, Input | str, Effects | None]] = []
         """Every step: (true time, node, what went in, what came out); and the notes of a schedule, as text."""
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self.keeping = True
+        """Whether events, messages and steps are kept to be looked at."""
+        self.steps = 0
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._token = 0
         for name in self.names:
@@ -316,10 +323,8 @@ class Bed:
         member = self.members[name]
         disk = member.disk
         member.life += 1
-        meta, (member.state, done) = (
-            disk.snapshots[-1] if disk.snapshots else (None, (State(), frozenset()))
-        )
-        member.done = set(done)
+        self.recover(member)
+        meta = disk.snapshots[-1][0] if disk.snapshots else None
         begins = name in self.initial
         try:
             member.core = Raft(
@@ -337,6 +342,14 @@ class Bed:
             )
         except ValueError as error:
             raise Violation("P-DU", f"{name} cannot start: {error}") from None
+        member.tick_at = NEVER
+        self.look(member)
+
+    def recover(self, member: Member) -> None:
+        """The state machine as the disk has it."""
+        snapshots = member.disk.snapshots
+        state, done = snapshots[-1][1] if snapshots else (State(), frozenset[int]())
+        member.state, member.done = state, set(done)
 
     def crash(self, name: str) -> None:
         """Power loss: everything not synced is gone."""
@@ -388,32 +401,37 @@ class Bed:
         member = self.members[name]
         core = self.core(name)
         out = core.step(input, member.clock(self.now))
-        self.trace.append((self.now, name, input, out))
-        for asked in out.snapshots:
-            if isinstance(asked, LoadSnapshot):
-                self.load(member, asked)
+        self.steps += 1
+        if self.keeping:
+            self.trace.append((self.now, name, input, out))
+            for event in out.events:
+                self.events.append((self.now, name, event))
+        if out.snapshots:
+            for asked in out.snapshots:
+                if isinstance(asked, LoadSnapshot):
+                    self.load(member, asked)
         self.properties.step(member, out)
-        for event in out.events:
-            self.events.append((self.now, name, event))
         for to, message in out.messages:
             self.send(name, to, message)
-        answers: list[Answer] = [*out.failed, *out.apply, *out.reads]
-        for answer in answers:
-            if answer.token is not None:
-                assert answer.token not in self.answers, "answered twice"
-                self.answers[answer.token] = answer
+        for answers in (out.failed, out.apply, out.reads):
+            for answer in answers:
+                if answer.token is not None:
+                    assert answer.token not in self.answers, "answered twice"
+                    self.answers[answer.token] = answer
         for done in out.admin:
             assert done.token not in self.admin, "answered twice"
             self.admin[done.token] = done
-        for asked in out.snapshots:
-            if isinstance(asked, SaveSnapshot):
-                self.save(member, asked)
-            elif isinstance(asked, Download):
-                self.fetch(member, asked)
-            elif isinstance(asked, CancelDownload):
-                member.fetching = None
+        if out.snapshots:
+            for asked in out.snapshots:
+                if isinstance(asked, SaveSnapshot):
+                    self.save(member, asked)
+                elif isinstance(asked, Download):
+                    self.fetch(member, asked)
+                elif isinstance(asked, CancelDownload):
+                    member.fetching = None
         for persist in out.persist:
             self.write(member, persist)
+        self.look(member)
         return out
 
     # ---- snapshots -------------------------------------------------------------------------------
@@ -468,14 +486,14 @@ class Bed:
         member.disk.waiting.append(persist)
         life = member.life
         delay = member.disk.delay_ns
-
-        def synced() -> None:
-            if member.core is not None and member.life == life:
-                member.disk.sync(persist.token)
-                self.step(member.name, Persisted(persist.token))
-
         if delay is not None:
-            self.at(self.now + delay, synced)
+            self.at(self.now + delay, self.synced, member, life, persist.token)
+
+    def synced(self, member: Member, life: int, token: int) -> None:
+        """The disk of that life has everything up to `token`."""
+        if member.core is not None and member.life == life:
+            member.disk.sync(token)
+            self.step(member.name, Persisted(token))
 
     def sync(self, name: str) -> None:
         """Sync the disk of `name` now and tell its core."""
@@ -488,14 +506,16 @@ class Bed:
     # ---- network ---------------------------------------------------------------------------------
 
     def send(self, source: str, to: str, message: Message) -> None:
-        self.sent.append((self.now, source, to, message))
-        if (source, to) in self.cuts or self.rng.random() < self.drop:
+        if self.keeping:
+            self.sent.append((self.now, source, to, message))
+        if (source, to) in self.cuts or (self.drop and self.rng.random() < self.drop):
             return
         if self.rule is not None and self.rule(source, to, message):
             self.held.append((source, to, message))
             return
-        for _ in range(2 if self.rng.random() < self.duplicate else 1):
-            self.at(self.now + self.delay(source, to), lambda: self.deliver(source, to, message))
+        self.at(self.now + self.delay(source, to), self.deliver, source, to, message)
+        if self.duplicate and self.rng.random() < self.duplicate:
+            self.at(self.now + self.delay(source, to), self.deliver, source, to, message)
 
     def deliver(self, source: str, to: str, message: Message) -> None:
         """Hand a message over now, if the receiver lives and the link is up."""
@@ -523,29 +543,47 @@ class Bed:
 
     # ---- time ------------------------------------------------------------------------------------
 
-    def at(self, when_ns: int, do: Callable[[], None]) -> None:
+    def at(self, when_ns: int, do: Callable[..., None], *arguments: Any) -> None:
         self._order += 1
-        heapq.heappush(self._queue, (when_ns, self._order, do))
+        heapq.heappush(self._queue, (when_ns, self._order, do, arguments))
+
+    def look(self, member: Member) -> None:
+        """See to it that the member's next deadline is looked at in time."""
+        due = None if member.core is None else member.core.next_deadline
+        if due is not None:
+            when = max(member.true_of(due), self.now)
+            if when < member.tick_at:
+                member.tick_at = when
+                self.at(when, self.tick, member, member.life, when)
+
+    def tick(self, member: Member, life: int, when: int) -> None:
+        if member.life != life or member.tick_at != when:
+            return
+        member.tick_at = NEVER
+        due = None if member.core is None else member.core.next_deadline
+        if due is not None and member.clock(self.now) >= due:
+            self.step(member.name, Tick())
+        else:
+            self.look(member)
+
+    def drift(self, name: str, rate: int) -> None:
+        """The clock of `name` goes on from here at `rate` thousandths of true time."""
+        member = self.members[name]
+        member.offset_ns = member.clock(self.now) - self.now * rate // 1000
+        member.rate = rate
+        member.tick_at = NEVER
+        self.look(member)
 
     def run(self, ms: float) -> None:
         """Let `ms` of true time pass."""
         end = self.now + int(ms * MS)
-        while True:
-            due, who = end, ""
-            for member in self.members.values():
-                deadline = None if member.core is None else member.core.next_deadline
-                if deadline is not None and member.true_of(deadline) < due:
-                    due, who = max(self.now, member.true_of(deadline)), member.name
-            if self._queue and self._queue[0][0] <= due:
-                when, _, do = heapq.heappop(self._queue)
-                self.now = max(self.now, when)
-                do()
-            elif who:
-                self.now = due
-                self.step(who, Tick())
-            else:
-                self.now = end
-                return
+        queue, pop = self._queue, heapq.heappop
+        while queue and queue[0][0] <= end:
+            when, _, do, arguments = pop(queue)
+            if when > self.now:
+                self.now = when
+            do(*arguments)
+        self.now = end
 
     def run_until(self, condition: Callable[[], bool], ms: float) -> None:
         """Let time pass until `condition`, which must come within `ms`."""
@@ -559,7 +597,7 @@ class Bed:
     def propose(self, name: str, more: bool = False) -> int:
         """A unique command at `name`; gives its token."""
         self._token += 1
-        data = f"command {self._token}".encode()
+        data = self.command(self._token)
         crc = zlib.crc32(data)
         self.properties.payloads[crc] = self._token
         self.step(name, Propose(self._token, data, crc, more))
@@ -568,7 +606,11 @@ class Bed:
     def retry(self, name: str, token: int) -> None:
         """The command of `token`, which was not answered, once more."""
         crc = next(crc for crc, known in self.properties.payloads.items() if known == token)
-        self.step(name, Propose(token, f"command {token}".encode(), crc))
+        self.step(name, Propose(token, self.command(token), crc))
+
+    def command(self, token: int) -> bytes:
+        """The bytes of the client command `token`."""
+        return f"command {token}".encode()
 
     def read(self, name: str, mode: str) -> int:
         self._token += 1
