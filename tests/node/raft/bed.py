@@ -63,6 +63,8 @@ class Violation(AssertionError):
     def __init__(self, name: str, what: str) -> None:
         super().__init__(f"{name}: {what}")
         self.name = name
+        self.bed: Bed | None = None
+        """Where it happened, as far as it came."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class State:
         return State(entry.index, zlib.crc32(b"%d %d" % (entry.term, entry.crc), self.digest))
 
 
-Saved = tuple[State, frozenset[int]]
-"""What a snapshot holds: the state, and the commands (by crc) that took effect."""
+Saved = tuple[State, frozenset[int], bytes]
+"""What a snapshot holds: the state, the commands (by crc) that took effect, and the bytes of a real state machine if any."""
 
 
 @dataclass
@@ -178,6 +180,10 @@ class Properties:
         self.applied_tokens: set[int] = set()
         self.effects: dict[int, int] = {}
         """crc of a command -> the index at which it took effect."""
+        self.again: dict[int, int] = {}
+        """token of another try -> token of the command that it tries."""
+        self.tried_again: set[int] = set()
+        """Commands that were tried again: that one try was denied says nothing of the others."""
         self.denied: set[int] = set()
         self.observed: dict[str, int] = {}
         """Events seen, by name."""
@@ -243,7 +249,7 @@ class Properties:
                     )
             self.never_both(token)
             if committed.token is not None:
-                if committed.token != token:
+                if committed.token != token and self.again.get(committed.token) != token:
                     raise Violation(
                         "P-LIN", f"command {committed.token} is answered with the entry of {token}"
                     )
@@ -262,7 +268,7 @@ class Properties:
             )
 
     def never_both(self, token: int) -> None:
-        if token in self.denied and token in self.applied_tokens:
+        if token in self.denied and token in self.applied_tokens and token not in self.tried_again:
             raise Violation("P-LIN", f"command {token} was denied and yet applied")
 
 
@@ -291,8 +297,8 @@ class Bed:
         self.initial = self.names if members is None else list(members)
         self.witnesses = witnesses
         self.now = 0
-        self.properties = Properties()
-        self.members = {name: Member(name, Disk()) for name in self.names}
+        self.properties = self.make_properties()
+        self.members = {name: Member(name, self.make_disk(name)) for name in self.names}
         for name, rate in zip(self.names, rates, strict=False):
             self.members[name].rate = rate
         self.cuts: set[tuple[str, str]] = set()
@@ -316,6 +322,12 @@ class Bed:
         self._token = 0
         for name in self.names:
             self.start(name)
+
+    def make_disk(self, name: str) -> Disk:
+        return Disk()
+
+    def make_properties(self) -> Properties:
+        return Properties()
 
     # ---- lives -----------------------------------------------------------------------------------
 
@@ -348,8 +360,8 @@ class Bed:
     def recover(self, member: Member) -> None:
         """The state machine as the disk has it."""
         snapshots = member.disk.snapshots
-        state, done = snapshots[-1][1] if snapshots else (State(), frozenset[int]())
-        member.state, member.done = state, set(done)
+        member.state, done, _ = snapshots[-1][1] if snapshots else (State(), frozenset[int](), b"")
+        member.done = set(done)
 
     def crash(self, name: str) -> None:
         """Power loss: everything not synced is gone."""
@@ -447,7 +459,7 @@ class Bed:
 
         def saved() -> None:
             if member.core is not None and member.life == life:
-                member.disk.keep(meta, (state, done))
+                member.disk.keep(meta, (state, done, b""))
                 self.step(member.name, SnapshotSaved(meta))
 
         if member.disk.save_ns is not None:
@@ -477,7 +489,7 @@ class Bed:
         """The state machine's state is another one now."""
         assert member.fetched is not None, "nothing was fetched"
         assert member.fetched[0] == asked.meta, "another one was fetched"
-        state, done = member.fetched[1]
+        state, done, _ = member.fetched[1]
         if state.applied < member.applied:
             raise Violation("P-SM", f"{member.name} goes back from {member.state} to {state}")
         member.state, member.done = state, set(done)
@@ -607,6 +619,10 @@ class Bed:
         """The command of `token`, which was not answered, once more."""
         crc = next(crc for crc, known in self.properties.payloads.items() if known == token)
         self.step(name, Propose(token, self.command(token), crc))
+
+    def next_token(self) -> int:
+        self._token += 1
+        return self._token
 
     def command(self, token: int) -> bytes:
         """The bytes of the client command `token`."""
