@@ -11,12 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import msgspec
 
 Suffice = Callable[[int], int]
-"""How many of so many members are enough."""
-
-
-def quorum(members: int) -> int:
-    """The smallest majority."""
-    return members // 2 + 1
+"""How many of so many members are enough; None stands for the smallest majority."""
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
@@ -38,13 +33,13 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         """All who take part in either set, sorted."""
         return tuple(sorted({*self.members, *self.old})) if self.old else self.members
 
-    def agrees(self, names: Collection[str], suffice: Suffice = quorum) -> bool:
+    def agrees(self, names: Collection[str], suffice: Suffice | None = None) -> bool:
         """Do `names` hold a majority of the members, and of the old ones?"""
         if not _agree(self.members, names, suffice):
             return False
         return not self.old or _agree(self.old, names, suffice)
 
-    def quorum_value(self, values: Mapping[str, int], suffice: Suffice = quorum) -> int:
+    def quorum_value(self, values: Mapping[str, int], suffice: Suffice | None = None) -> int:
         """The largest v such that a quorum has a value of at least v; who is not in `values` has 0.
 
         With acknowledged indices it is what may be committed, with send times it is since when a quorum is known to have
@@ -63,16 +58,19 @@ def of(members: Sequence[str], witnesses: Sequence[str] = ()) -> Configuration:
     return Configuration(tuple(sorted(members)), (), tuple(sorted(witnesses)))
 
 
-def _agree(members: Sequence[str], names: Collection[str], suffice: Suffice) -> bool:
-    return sum(member in names for member in members) >= suffice(len(members))
+def _agree(members: Sequence[str], names: Collection[str], suffice: Suffice | None) -> bool:
+    needed = len(members) // 2 + 1 if suffice is None else suffice(len(members))
+    return sum(member in names for member in members) >= needed
 
 
-def _quorum_value(members: Sequence[str], values: Mapping[str, int], suffice: Suffice) -> int:
+def _quorum_value(
+    members: Sequence[str], values: Mapping[str, int], suffice: Suffice | None
+) -> int:
     if not members:
         return 0
     found = [values.get(member, 0) for member in members]
     found.sort()
-    return found[-suffice(len(members))]
+    return found[-(len(members) // 2 + 1 if suffice is None else suffice(len(members)))]
 
 
 _encode = msgspec.msgpack.Encoder().encode

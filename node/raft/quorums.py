@@ -40,10 +40,8 @@ def agrees(raft: Raft, names: Collection[str]) -> bool:
 
 
 def shared(raft: Raft, conf: Configuration, values: Mapping[str, int]) -> int:
-    """The newest index that a quorum of `conf` holds."""
+    """The newest index that a quorum of `conf` holds, asked only where bugs are seeded: this is the path of every answer."""
     found = conf.quorum_value(values)
-    if not raft.bugs.active:
-        return found
     if (more := conf.quorum_value(values, half)) > found and raft.bugs.breaks("quorum_half"):
         return more
     more = max((part.quorum_value(values) for part in parts(conf)), default=0)

@@ -418,9 +418,11 @@ def quorum_match(raft: Raft, own: int) -> int:
     """
     matches = {name: peer.match for name, peer in raft.peers.items()}
     matches[raft.name] = own
+    seeded = raft.bugs.active
     limit = raft.log.last_index
     for first, conf in reversed(raft.log.configurations):
-        index = min(quorums.shared(raft, conf, matches), limit)
+        index = quorums.shared(raft, conf, matches) if seeded else conf.quorum_value(matches)
+        index = min(index, limit)
         if index >= first or first <= raft.commit:
             return index
         limit = first - 1

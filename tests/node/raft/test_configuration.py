@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from node.raft import configuration
 from node.raft.configuration import Configuration
+from node.raft.quorums import half, one_short
 
 NAMES = ("n1", "n2", "n3", "n4", "n5", "n6", "n7")
 members = st.sets(st.sampled_from(NAMES), min_size=1).map(lambda names: tuple(sorted(names)))
@@ -38,6 +39,29 @@ def test_both_sets_must_agree_while_joint(
     """3.9: a ballot is granted when q of conf and q of old_conf are for it."""
     expected = majority(new, those) and (not old or majority(old, those))
     assert Configuration(new, old).agrees(those) == expected
+
+
+@given(members, st.just(()) | members, st.sets(st.sampled_from(NAMES)))
+def test_what_is_to_suffice_can_be_handed_in(
+    new: tuple[str, ...], old: tuple[str, ...], those: set[str]
+) -> None:
+    """Seeded bugs count otherwise; the same answer for sets of names and for values."""
+    conf = Configuration(new, old)
+    for suffice in (half, one_short, len_of):
+        enough = all(len(those & set(part)) >= suffice(len(part)) for part in (new, old) if part)
+        assert conf.agrees(those, suffice) == enough
+        assert conf.quorum_value(dict.fromkeys(those, 1), suffice) == int(enough)
+
+
+def len_of(members: int) -> int:
+    """All of them."""
+    return members
+
+
+def test_half_and_one_short_differ_from_a_majority_where_they_should() -> None:
+    """Bugs 5 and 14: an even number's half, and one too few of any but a single member."""
+    assert [half(n) for n in range(1, 7)] == [1, 1, 2, 2, 3, 3]
+    assert [one_short(n) for n in range(1, 7)] == [1, 1, 1, 2, 2, 3]
 
 
 def test_a_removed_leader_needs_one_answer_more() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from node.raft.effects import Options
@@ -172,6 +173,26 @@ def test_catching_up_goes_on_while_the_new_member_answers() -> None:
     bed.run(1000)
     assert token not in bed.admin
     assert done(bed, token) == ""
+
+
+def test_a_new_member_that_needs_a_snapshot_has_not_caught_up_before_it_is_loaded() -> None:
+    """3.9: not behind a snapshot, whatever the margin."""
+    bed = bed_of(("n1",), msgspec.structs.replace(MANUAL, snapshot_interval_entries=3))
+    for _ in range(20):
+        bed.propose("n1")
+        bed.run(5)
+    assert bed.core("n1").log.base > 0
+    bed.members["n2"].disk.fetch_ns = 300 * MS
+    token = bed.change("n1", ("n1", "n2"))
+    bed.run(200)
+    assert bed.core("n1").status()["peers"]["n2"]["state"] == "installing"
+    assert bed.core("n1").conf.members == ("n1",)
+    assert done(bed, token) == ""
+    assert bed.core("n2").snapshot is not None
+    bed.run(100)
+    told = [(e.fields["members"], e.fields["stage"]) for e in bed.named("conf_change", "n2")]
+    assert told[:2] == [(("n1",), "append"), (("n1",), "commit")], "what the snapshot brought"
+    assert told[2:] == [(("n1", "n2"), "append"), (("n1", "n2"), "commit")]
 
 
 def test_a_leader_that_steps_down_knows_no_outcome() -> None:

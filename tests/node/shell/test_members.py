@@ -83,6 +83,8 @@ async def test_a_group_grows_and_shrinks_and_loses_nothing_that_was_acknowledged
     """1 to 3 to 5, back to 3, then without its leader: one writer goes on all the time."""
     with Group(5, members=("n1",)) as group:
         group.start_all()
+        for name in group.names:
+            await group.until(name, lambda status: status["pid"] > 0)
         writer = Writer(group, await group.leader(("n1",)))
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
@@ -169,6 +171,8 @@ async def test_a_change_that_cannot_be_is_refused_in_one_line() -> None:
     """Unknown names, senseless groups, the wrong node, and a deadline that passes."""
     with Group(3, members=("n1",)) as group:
         group.start_all()
+        for name in group.names:
+            await group.until(name, lambda status: status["pid"] > 0)
         await group.leader(("n1",))
         async with group.admin("n1") as admin:
             for members, error in (
