@@ -213,14 +213,13 @@ def test_reads_of_a_deposed_leader_fail_definitely() -> None:
     ]
 
 
-def test_followers_answer_local_reads_only_and_name_the_leader() -> None:
+def test_followers_refuse_lease_reads_and_name_the_leader() -> None:
     """Q8: a promise not to vote is no permission to read; local may be stale."""
     bed = led()
     local = bed.read("n2", "local")
     assert isinstance(bed.answers[local], ReadReady)
-    for mode in ("lease", "readindex"):
-        token = bed.read("n2", mode)
-        assert bed.answers[token] == Failed(token, "not_leader", True, "n1")
+    token = bed.read("n2", "lease")
+    assert bed.answers[token] == Failed(token, "not_leader", True, "n1")
 
 
 def test_an_unknown_mode_is_refused() -> None:
