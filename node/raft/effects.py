@@ -167,7 +167,12 @@ class TakeSnapshot(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """The member is about to stop: a leader steps down and wakes a successor. No answer."""
+    """The member is about to stop: a leader steps down and wakes a successor. No answer.
+
+    `reason` is "shutdown" or "storage_error".
+    """
+
+    reason: str = "shutdown"
 
 
 # What became of a snapshot's bytes.

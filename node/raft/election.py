@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from node.raft import events, quorums, witnesses
+from node.raft.effects import AdminDone, ResetElectionTimeout
 from node.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 FOLLOWER: Final = "follower"
 CANDIDATE: Final = "candidate"
 LEADER: Final = "leader"
+TRANSFERRING: Final = "transferring"
+"""A leader that is handing over: no lease, no new writes, everything else goes on."""
+LEADING: Final = (LEADER, TRANSFERRING)
 
-
+_MS: Final = 1_000_000
 SPREAD_NS_MAX: Final = 1_000_000_000
 """How much a vote timer is spread at most (2.2)."""
 
@@ -94,9 +98,11 @@ def votable_time(raft: Raft) -> int:
     return raft.promise.remaining(raft.now) if raft.options.leader_lease else 0
 
 
-def sticks(raft: Raft) -> bool:
-    """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody."""
-    if not raft.options.leader_sticky or raft.state != LEADER:
+def sticks(raft: Raft, candidate: str) -> bool:
+    """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody, but whom it hands over to."""
+    if not raft.options.leader_sticky or raft.state not in LEADING:
+        return False
+    if raft.handover is not None and raft.handover.to == candidate:
         return False
     return raft.now < quorums.stamp(raft) + raft.election_timeout_ns
 
@@ -146,12 +152,39 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
     raft.election_due = min(raft.election_due, raft.now + length_ns)
 
 
+def on_reset_timeout(raft: Raft, asked: ResetElectionTimeout) -> None:
+    """Set E, with E + D kept or D given; refuses what cannot work (2.2).
+
+    Tick and promise follow at once, a running vote or step-down timer runs out as it is.
+    """
+    length_ns, drift_ms = asked.election_timeout_ms * _MS, asked.max_clock_drift_ms
+    both_ns = raft.election_timeout_ns + raft.drift_ns
+    drift_ns = both_ns - length_ns if drift_ms is None else drift_ms * _MS
+    error = ""
+    if length_ns <= raft.heartbeat_ns:
+        error = f"invalid: the election timeout must be above the heartbeat ({raft.heartbeat_ns // _MS} ms)"
+    elif drift_ms is None and drift_ns < 0:
+        error = f"invalid: the election timeout must not be above E + D ({both_ns // _MS} ms)"
+    elif drift_ns < 0:
+        error = "invalid: the clock drift must not be below 0"
+    if not error:
+        raft.election_timeout_ns, raft.drift_ns = length_ns, drift_ns
+        witnesses.promise(raft)
+        if raft.state == FOLLOWER:
+            arm(raft)
+        event = events.election_timeout(raft.term, length_ns // _MS, drift_ns // _MS)
+        raft.out.events.append(event)
+    raft.out.admin.append(AdminDone(asked.token, error))
+
+
 def may_stand(raft: Raft) -> bool:
-    """Whoever is no member stands for no election, and a witness only if it may lead.
+    """Whoever is no member, or about to stop, stands for no election, and a witness only if it may lead.
 
     One exception: while the entry that removes this member is not known to be committed, it may be the only one that has it,
     and the others cannot do without its vote (A10; Raft thesis 4.2.2). As leader it commits that entry and steps down.
     """
+    if raft.leaving:
+        return False
     if raft.witness:
         return raft.options.witness_may_lead
     name, conf = raft.name, raft.conf
@@ -167,7 +200,7 @@ def campaign(raft: Raft, *, triggered: bool = False) -> None:
     """Start an election the way the options say; who may not, or installs a snapshot, does not stand (3.2)."""
     if not may_stand(raft) or raft.snapshots.downloading is not None:
         return
-    raft.leader_id = ""
+    raft.lose_leader()
     if raft.options.prevote:
         start_pre_vote(raft, triggered)
     else:
@@ -207,14 +240,16 @@ def start_pre_vote(raft: Raft, triggered: bool) -> None:
     grant_self(raft)
 
 
-def elect_self(raft: Raft) -> None:
+def elect_self(raft: Raft, proof: tuple[str, int] | None = None) -> None:
     """Become candidate in the next term; nothing is said before the term and the own vote are on
     disk.
+
+    `proof` = (leader, term) is a leader that has stepped down for this: what was promised to it is void.
     """
     previous = raft.term
     raft.counters["elections"] += 1
     raft.state = CANDIDATE
-    raft.leader_id = ""
+    raft.lose_leader()
     raft.triggered = False
     raft.grant_due = None
     raft.interrupt_download()
@@ -223,7 +258,11 @@ def elect_self(raft: Raft) -> None:
     raft.raise_term(raft.term + 1)
     cast_vote(raft, raft.name)
     log = raft.log
-    raft.ballot = Ballot(False, raft.promise.holder, log.flushed, log.flushed_term, raft.now)
+    ballot = Ballot(False, raft.promise.holder, log.flushed, log.flushed_term, raft.now)
+    raft.ballot = ballot
+    if proof is not None:
+        ballot.disrupted = proof
+        raft.promise.reset()
     raft.when_durable(announce, (raft, raft.term, previous))
 
 
@@ -312,13 +351,13 @@ def on_pre_vote(raft: Raft, sender: str, m: PreVote) -> None:
     """Would this node vote for `sender`? Nothing changes here."""
     granted = by_lease = False
     if m.term >= raft.term and log_ok(raft, m.last_term, m.last_index):
-        by_lease = promised(raft) or sticks(raft)
+        by_lease = promised(raft) or sticks(raft, sender)
         granted = not by_lease
     if not granted and m.term >= raft.term and raft.bugs.breaks("prevote_no_lag_refusal"):
         granted, by_lease = True, False
     if granted:
         raft.report(events.prevote_granted(raft.term, sender, m.term))
-    disrupted = raft.state == LEADER and not sticks(raft)
+    disrupted = raft.state in LEADING and not sticks(raft, sender)
     raft.reply(sender, PreVoteReply(raft.term, m.call, granted, by_lease, disrupted))
 
 
@@ -330,6 +369,8 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
         if proven == (raft.leader_id, raft.term):
             # The leader that this node promised not to elect another has stepped down itself.
             raft.promise.reset()
+        elif promised(raft) and raft.bugs.breaks("disrupted_unchecked"):
+            raft.promise.reset()
     ok = log_ok(raft, m.last_term, m.last_index)
     again = m.term == raft.term and raft.voted_for == sender
     if m.term < raft.term:
@@ -337,13 +378,13 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
             raft.promise.renew(sender, raft.now)
         refuse_vote(raft, sender, m, previous, by_lease=False, disrupted=False)
         return
-    if (not (again and raft.promise.by_vote) and promised(raft)) or sticks(raft):
+    if (not (again and raft.promise.by_vote) and promised(raft)) or sticks(raft, sender):
         refuse_vote(raft, sender, m, previous, by_lease=ok, disrupted=False)
         return
     # A request of the leader's own term deposes nobody, so it must not yield proof of it.
-    disrupted = raft.state == LEADER and m.term > raft.term
+    disrupted = raft.state in LEADING and m.term > raft.term
     if m.term > raft.term:
-        raft.step_down(m.term, "higher_term_request")
+        raft.yield_to(sender, m.term, "higher_term_request")
     free = raft.voted_for in ("", sender)
     if ok and not free and raft.bugs.breaks("double_vote"):
         free, again = True, False

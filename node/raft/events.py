@@ -119,6 +119,25 @@ def change_stage(term: int, stage: str, add: Sequence[str], remove: Sequence[str
     return Event("change_stage", term, {"stage": stage, "add": add, "remove": remove})
 
 
+def transfer(term: int, to: str, stage: str) -> Event:
+    """Handing over to `to`: "start", "timeout_now" (it was told), then "expired" or "done"."""
+    return Event("transfer", term, {"to": to, "stage": stage})
+
+
+def readonly(term: int, readonly: bool, index: int) -> Event:
+    """The operator's mode of this member changed while `index` was its last."""
+    return Event("readonly", term, {"readonly": readonly, "index": index})
+
+
+def election_timeout(term: int, election_timeout_ms: int, max_clock_drift_ms: int) -> Event:
+    """E and D are these from now on."""
+    fields: dict[str, object] = {
+        "election_timeout_ms": election_timeout_ms,
+        "max_clock_drift_ms": max_clock_drift_ms,
+    }
+    return Event("election_timeout", term, fields)
+
+
 def readindex(term: int, index: int, count: int) -> Event:
     return Event("readindex", term, {"index": index, "count": count})
 

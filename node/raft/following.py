@@ -60,7 +60,10 @@ def follow(raft: Raft, sender: str, term: int) -> bool:
 
 def refuse(raft: Raft, sender: str, m: AppendEntries, last_index: int | None = None) -> None:
     last = raft.log.last_index if last_index is None else last_index
-    raft.reply(sender, AppendEntriesReply(raft.term, m.call, False, 0, last, m.prev_index, m.round))
+    reply = AppendEntriesReply(
+        raft.term, m.call, False, 0, last, m.prev_index, m.round, raft.readonly
+    )
+    raft.reply(sender, reply)
 
 
 def store(raft: Raft, m: AppendEntries) -> bool:
@@ -131,7 +134,14 @@ def speak(raft: Raft, sender: str, m: AppendEntries, match: int) -> None:
         (
             sender,
             AppendEntriesReply(
-                term, m.call, True, match, raft.log.last_index, m.prev_index, m.round
+                term,
+                m.call,
+                True,
+                match,
+                raft.log.last_index,
+                m.prev_index,
+                m.round,
+                raft.readonly,
             ),
         )
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from node.raft import configuration, election, events, replication, witnesses
 from node.raft.configuration import Configuration
 from node.raft.effects import AdminDone, ChangeMembers, ResetMembers
-from node.raft.election import LEADER
+from node.raft.election import LEADING
 
 if TYPE_CHECKING:
     from node.raft.raft import Raft
@@ -86,7 +86,7 @@ def adopt(raft: Raft) -> None:
     raft.conf_due = first_uncommitted(raft)
     raft.witness = raft.name in conf.witnesses
     witnesses.promise(raft)
-    if raft.state == LEADER:
+    if raft.state in LEADING:
         for name in raft.others:
             if name not in raft.peers:
                 replication.add(raft, name)
@@ -107,7 +107,7 @@ def on_committed(raft: Raft) -> None:
     """Configurations up to the commit index are committed: go on from there, if we lead."""
     tell_committed(raft, raft.conf_due)
     raft.conf_due = first_uncommitted(raft)
-    if raft.state != LEADER or raft.conf_due != NEVER:
+    if raft.state not in LEADING or raft.conf_due != NEVER:
         return
     if raft.conf.joint:
         enter(raft, STABLE)
@@ -160,8 +160,10 @@ def on_change(raft: Raft, asked: ChangeMembers) -> None:
 
 def refusal(raft: Raft, asked: ChangeMembers) -> str:
     """Why the change cannot begin; "" if it can."""
-    if raft.state != LEADER:
+    if raft.state not in LEADING:
         return "not_leader"
+    if raft.handover is not None:
+        return f"busy: the leadership is being handed to {raft.handover.to}"
     if raft.change is not None or raft.conf.joint:
         return "busy: another change of members is running"
     error = senseless(asked.members, asked.witnesses)

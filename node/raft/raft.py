@@ -26,10 +26,12 @@ from node.raft import (
     events,
     following,
     membership,
+    readonly,
     reads,
     replication,
     snapshotting,
     status,
+    transfer,
     witnesses,
 )
 from node.raft.bugs import Seeded
@@ -53,13 +55,17 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    ResetElectionTimeout,
     ResetMembers,
+    SetReadonly,
+    Shutdown,
     SnapshotSaved,
     TakeSnapshot,
     Tick,
+    Transfer,
     WallClock,
 )
-from node.raft.election import CANDIDATE, FOLLOWER, LEADER, Ballot
+from node.raft.election import CANDIDATE, FOLLOWER, LEADER, LEADING, TRANSFERRING, Ballot
 from node.raft.lease import FollowerLease
 from node.raft.log import Log
 from node.raft.messages import (
@@ -73,9 +79,13 @@ from node.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
     SnapshotMeta,
+    TimeoutNow,
+    TimeoutNowReply,
 )
 
 STEP_DOWN_REASONS: Final = (
@@ -89,6 +99,9 @@ STEP_DOWN_REASONS: Final = (
     "leader_removed",
     "reset_peers",
     "witness",
+    "transfer",
+    "shutdown",
+    "storage_error",
 )
 """Why a leader steps down (raft-node.md 3.7); a candidate may also time out ("vote_timeout")."""
 
@@ -202,6 +215,16 @@ class Raft:
         """index -> token of each client command appended in this leadership and not yet committed.
         """
         self.rounds = reads.Rounds()
+        self.ticked = now_ns
+        """When the leader's timers were last looked after."""
+        self.handover: transfer.Handover | None = None
+        self.readonly_peers: set[str] = set()
+
+        self.asks = reads.Asks()
+        """A follower's reads that wait for its leader."""
+        self.readonly = False
+        self.leaving = False
+        """The shell is about to stop this member."""
         self._batch_key = (0, 0)
         self._batch: list[Entry] = []
         self._bare_key = (0, 0)
@@ -235,13 +258,16 @@ class Raft:
     @property
     def next_deadline(self) -> int | None:
         """When a Tick is due next, on the node's own clock."""
-        if self.state == LEADER:
+        if self.state in LEADING:
             return self.leader_due
         if self.state == CANDIDATE:
             due = self.vote_due
         else:
             ticking = self.options.elections or self.triggered
             due = self.election_due if ticking else self.snapshots.due
+            asked = self.asks.due
+            if asked is not None and (due is None or asked < due):
+                due = asked
         if self.grant_due is not None and (due is None or self.grant_due < due):
             return self.grant_due
         return due
@@ -272,7 +298,7 @@ class Raft:
 
         Neither renews the own promise nor re-arms a follower's running tick.
         """
-        if self.state == LEADER:
+        if self.state in LEADING:
             self._stop_leading(reason)
         if self.state == CANDIDATE:
             self.state = FOLLOWER
@@ -280,12 +306,24 @@ class Raft:
             election.arm(self, after_candidacy=True)
         self.ballot = None
         self.grant_due = None
-        self.leader_id = ""
+        self.lose_leader()
         self.interrupt_download()
         if term > self.term:
             previous = self.term
             self.raise_term(term)
             self.when_durable(_report_term, (self, term, previous, reason))
+
+    def yield_to(self, sender: str, term: int, reason: str) -> None:
+        """`sender` has a later term, and perhaps it was this leader that had it stand for election."""
+        handover = self.handover
+        asked_for = handover is not None and handover.to == sender
+        self.step_down(term, "transfer" if asked_for else reason)
+
+    def lose_leader(self) -> None:
+        """No leader is known; reads that wait for one are told."""
+        self.leader_id = ""
+        if self.asks:
+            reads.lose_leader(self)
 
     def interrupt_download(self) -> None:
         """Who stands for election or changes its leader loads nothing; a leader's next offer of it resumes the download."""
@@ -295,16 +333,19 @@ class Raft:
 
     def retire(self, reason: str) -> None:
         """Step down of this leader's own accord, for somebody else to lead."""
-        self.step_down(self.term, reason)
+        transfer.retire(self, reason)
 
     def _stop_leading(self, reason: str) -> None:
         self.state = FOLLOWER
         self.leader_id = ""
         self.counters["step_downs"] += 1
         self.out.events.append(events.step_down(self.term, reason))
+        if self.handover is not None:
+            transfer.ended(self, reason)
         self.peers = {}
         if self.change is not None:
             membership.abort(self)
+        self.readonly_peers.clear()
         pending, self.pending = self.pending, {}
         if pending and self.bugs.breaks("closure_by_index"):
             self.pending, pending = pending, {}
@@ -314,8 +355,7 @@ class Raft:
                 continue
             # Some successor may yet commit the entry, so nobody may say that it failed.
             self.fail(token, "stepped_down", self.bugs.breaks("fail_for_unknown"))
-        for token in self.rounds.drain():
-            self.fail(token, "not_leader", True)
+        reads.drop_rounds(self)
         election.arm(self)
 
     def become_leader(self) -> None:
@@ -364,7 +404,11 @@ class Raft:
 
     def on_propose(self, propose: Propose) -> None:
         if self.state != LEADER:
-            self.fail(propose.token, "not_leader", True)
+            code = "busy" if self.state == TRANSFERRING else "not_leader"
+            self.fail(propose.token, code, True)
+            return
+        if (self.readonly or self.readonly_peers) and readonly.refuses_writes(self):
+            self.fail(propose.token, "readonly", True)
             return
         if self.witness:
             self.fail(propose.token, "witness", True)
@@ -393,7 +437,9 @@ class Raft:
             out.apply.extend([Committed(entry, take(entry.index, None)) for entry in entries])
         else:
             out.apply.extend([Committed(entry, None) for entry in entries])
-        if self.state == LEADER and first <= self.term_start <= index:
+        if self.asks.applying:
+            reads.on_applied(self)
+        if self.state in LEADING and first <= self.term_start <= index:
             if self.options.leader_lease:
                 out.events.append(events.lease_ready(self.term, self.epoch))
             reads.start_round(self)
@@ -488,7 +534,7 @@ class Raft:
         while waiting and waiting[0][0] <= token:
             _, then, arguments = waiting.popleft()
             then(*arguments)
-        if self.state == LEADER and self.log.flushed > self.commit:
+        if self.state in LEADING and self.log.flushed > self.commit:
             replication.advance_commit(self)
 
     # ---- the remaining inputs --------------------------------------------------------------------
@@ -497,13 +543,17 @@ class Raft:
         due = self.snapshots.due
         if due is not None and self.now >= due:
             snapshotting.on_interval(self)
-        if self.state == LEADER:
+        if self.state in LEADING:
             replication.on_tick(self)
         else:
+            if self.asks.due is not None and self.now >= self.asks.due:
+                reads.unanswered(self)
             election.on_tick(self)
 
     def on_disconnected(self, lost: Disconnected) -> None:
         replication.on_disconnected(self, lost.peer)
+        if self.asks and lost.peer == self.leader_id:
+            reads.unanswered(self)
 
     def on_read(self, read: Read) -> None:
         reads.on_read(self, read)
@@ -538,6 +588,10 @@ _INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
     Disconnected: Raft.on_disconnected,
     ManualVote: Raft.on_manual_vote,
     ObserveLease: Raft.on_observe_lease,
+    Transfer: transfer.on_transfer,
+    Shutdown: transfer.on_shutdown,
+    SetReadonly: readonly.on_set,
+    ResetElectionTimeout: election.on_reset_timeout,
     TakeSnapshot: snapshotting.on_take,
     SnapshotSaved: snapshotting.on_saved,
     Downloaded: snapshotting.on_downloaded,
@@ -553,6 +607,10 @@ _RECEIVED: Final[Mapping[type, Callable[[Raft, str, Any], None]]] = {
     PreVoteReply: election.on_pre_vote_reply,
     RequestVote: election.on_request_vote,
     RequestVoteReply: election.on_request_vote_reply,
+    TimeoutNow: transfer.on_timeout_now,
+    TimeoutNowReply: transfer.on_timeout_now_reply,
+    ReadIndex: reads.on_read_index,
+    ReadIndexReply: reads.on_read_index_reply,
     InstallSnapshot: snapshotting.on_install,
     InstallSnapshotReply: replication.on_install_reply,
 }

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from node.raft import membership, quorums, reads, witnesses
-from node.raft.election import LEADER
+from node.raft import membership, quorums, readonly, reads, transfer, witnesses
+from node.raft.election import LEADING
 from node.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -58,6 +58,8 @@ class Replicator:
         "next_index",
         "probe_call",
         "probing",
+        "readonly",
+        "readonly_index",
         "sent",
         "witness",
     )
@@ -80,6 +82,9 @@ class Replicator:
         self.last_rpc_send = now_ns
         """Send time of the newest answered request; a new leader's grace before that."""
         self.acked_round = 0
+        self.readonly = False
+        self.readonly_index = 0
+        """Our last index when the peer became read-only: it gets no user entry above that."""
         self.errors = 0
         self.heartbeats = 0
         self.appends = 0
@@ -189,6 +194,10 @@ def fill(raft: Raft, peer: Replicator) -> None:
     while peer.next_index <= last and len(inflight) < raft.options.max_inflight_appends:
         first = peer.next_index
         entries = raft.bare_batch(first) if peer.witness else raft.batch(first)
+        if peer.readonly:
+            entries = readonly.allowed(entries, peer.readonly_index)
+            if not entries:
+                return
         peer.appends += 1
         call = send(raft, peer, peer.next_index - 1, entries)
         if not inflight:
@@ -222,10 +231,13 @@ def on_tick(raft: Raft) -> None:
         if dead and not raft.bugs.breaks("no_checkquorum"):
             raft.step_down(raft.term, "dead_nodes")
             return
-    change = raft.change
+    raft.ticked = now
+    change, handover = raft.change, raft.handover
     if change is not None and change.due is not None and now >= change.due:
         membership.on_timer(raft)
-    due = raft.check_due
+    if handover is not None and now >= handover.due:
+        transfer.expire(raft)
+    due = raft.check_due if raft.handover is None else min(raft.check_due, raft.handover.due)
     for peer in raft.peers.values():
         if now >= peer.heartbeat_due:
             if peer.inflight and raft.bugs.breaks("heartbeat_behind_data"):
@@ -280,7 +292,7 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
     """The answer of a follower; duplicates and those of earlier leaderships have no call here."""
     if m.term != raft.term:
         if m.term > raft.term:
-            raft.step_down(m.term, "higher_term_response")
+            raft.yield_to(sender, m.term, "higher_term_response")
         elif m.success:
             stale(raft, sender, m)
         return
@@ -298,6 +310,8 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
     if stamp > peer.last_rpc_send:
         peer.last_rpc_send = stamp
     peer.errors = 0
+    if m.readonly != peer.readonly:
+        readonly.on_report(raft, peer, m.readonly)
     if m.success:
         accepted(raft, peer, m)
     else:
@@ -306,6 +320,8 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
         peer.acked_round = m.round
         if raft.rounds.open:
             reads.on_round_acknowledged(raft)
+    elif raft.bugs.active and raft.rounds.open and peer.acked_round < raft.rounds.number:
+        reads.on_old_answer(raft, peer)
 
 
 def stale(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
@@ -342,8 +358,10 @@ def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
         advance_commit(raft)
     if raft.change is not None:
         membership.on_progress(raft)
+    if raft.handover is not None:
+        transfer.on_progress(raft)
     # What was just committed may have ended this leadership.
-    if not peer.probing and peer.next_index <= raft.log.last_index and raft.state == LEADER:
+    if not peer.probing and peer.next_index <= raft.log.last_index and raft.state in LEADING:
         fill(raft, peer)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node.raft import events, following, replication
+from node.raft import events, following, reads, replication
 from node.raft.configuration import Configuration
 from node.raft.effects import (
     AdminDone,
@@ -252,6 +252,8 @@ def load(raft: Raft, meta: SnapshotMeta) -> None:
     raft.out.events.append(events.snapshot_loaded(raft.term, meta, "install"))
     raft.snapshot = meta
     raft.commit = meta.index
+    if raft.asks.applying:
+        reads.on_applied(raft)
     raft.snapshot_at = next_at(raft, meta.index)
     if not log.base <= meta.index <= log.last_index:
         reset(raft, meta)

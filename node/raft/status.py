@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from node.raft import membership, reads, snapshotting
-from node.raft.election import CANDIDATE, LEADER
+from node.raft.election import CANDIDATE, LEADING
 
 if TYPE_CHECKING:
     from node.raft.raft import Raft
@@ -44,7 +44,12 @@ def of(raft: Raft) -> dict[str, Any]:
         "disk_index": raft.log.flushed,
         "snapshot": snapshotting.status(raft),
         "pending": len(raft.pending),
-        "reads_waiting": len(raft.rounds.open) + len(raft.rounds.waiting),
+        "reads_waiting": len(raft.rounds.open) + len(raft.rounds.waiting) + len(raft.asks),
+        "readonly": raft.readonly,
+        "readonly_peers": sorted(raft.readonly_peers),
+        "transfer_to": None if raft.handover is None else raft.handover.to,
+        "election_timeout_ms": raft.election_timeout_ns // _MS,
+        "max_clock_drift_ms": raft.drift_ns // _MS,
         "lease": {
             "state": lease,
             "epoch": raft.epoch,
@@ -82,12 +87,13 @@ def replicator(raft: Raft, peer: Replicator) -> dict[str, Any]:
 
 def timers(raft: Raft) -> dict[str, int | None]:
     """Remaining ms of each timer, None while it does not run."""
-    leading, standing = raft.state == LEADER, raft.state == CANDIDATE
+    leading, standing = raft.state in LEADING, raft.state == CANDIDATE
     ticking = not leading and not standing and (raft.options.elections or raft.triggered)
     dues = {
         "election": raft.election_due if ticking else None,
         "vote": raft.vote_due if standing else None,
         "grant_self": raft.grant_due,
+        "transfer": None if raft.handover is None else raft.handover.due,
         "step_down": raft.check_due if leading else None,
         "snapshot": raft.snapshots.due,
         "catch_up": membership.catch_up_due(raft),

@@ -44,11 +44,14 @@ from node.raft.effects import (
     Read,
     ReadReady,
     Received,
+    ResetElectionTimeout,
     ResetMembers,
     SaveSnapshot,
+    SetReadonly,
     SnapshotSaved,
     TakeSnapshot,
     Tick,
+    Transfer,
 )
 from node.raft.messages import DATA, Entry, Message, SnapshotMeta
 from node.raft.raft import Raft
@@ -658,6 +661,24 @@ class Bed:
         """An operator's override of what `name` takes for the group; gives its token."""
         self._token += 1
         self.step(name, ResetMembers(self._token, tuple(members)))
+        return self._token
+
+    def transfer(self, name: str, to: str = "") -> int:
+        """An operator's request to hand the leadership over; gives its token."""
+        self._token += 1
+        self.step(name, Transfer(self._token, to))
+        return self._token
+
+    def set_readonly(self, name: str, readonly: bool) -> int:
+        """An operator's request to enter or leave the read-only mode; gives its token."""
+        self._token += 1
+        self.step(name, SetReadonly(self._token, readonly))
+        return self._token
+
+    def reset_timeout(self, name: str, timeout_ms: int, drift_ms: int | None = None) -> int:
+        """An operator's request for another E, and D; gives its token."""
+        self._token += 1
+        self.step(name, ResetElectionTimeout(self._token, timeout_ms, drift_ms))
         return self._token
 
     def disconnect(self, name: str, peer: str) -> None:

@@ -271,7 +271,7 @@ def test_status_tells_which_timers_run_and_for_how_long() -> None:
     """Section 4: each timer stopped (None) or scheduled in so many ms, as of the clock handed in."""
     bed = Bed(3, Options(elections=False))
     assert bed.core("n1").status()["timers"] == dict.fromkeys(
-        ("election", "vote", "grant_self", "step_down", "catch_up", "snapshot")
+        ("election", "vote", "grant_self", "step_down", "transfer", "catch_up", "snapshot")
     )
     bed.elect("n1")
     bed.run(60)

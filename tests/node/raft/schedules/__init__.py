@@ -10,6 +10,7 @@ from tests.node.raft.schedules import (
     membership,
     replication,
     snapshots,
+    transfers,
 )
 from tests.node.raft.schedules.common import Scripts
 
@@ -21,4 +22,5 @@ SCRIPTS: Scripts = {
     **liveness.SCRIPTS,
     **snapshots.SCRIPTS,
     **membership.SCRIPTS,
+    **transfers.SCRIPTS,
 }
