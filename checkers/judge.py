@@ -20,14 +20,17 @@ import msgspec
 
 from checkers import linearizability
 from checkers.assumptions import Assumptions
+from checkers.configurations import Configurations
 from checkers.coverage import Coverage
 from checkers.crashes import Crashes, scan_logs
 from checkers.durability import Durability
 from checkers.lease_exclusivity import LeaseExclusivity
 from checkers.linearizability import LinearizabilityResult
 from checkers.liveness import Liveness
+from checkers.log_matching import LogMatching
 from checkers.monitor import MS, Completeness, Handler, Monitor, Params, Result
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness, StateMachineSafety
+from checkers.progress import NodeOrder
+from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
 from checkers.records.events import BecomeLeader
 from checkers.records.fitness import (
     Operation,
@@ -63,6 +66,7 @@ from checkers.records.schema import (
     Verdict,
     WatchEnded,
 )
+from checkers.state_machine import StateMachineSafety
 from checkers.verdict import decide
 
 CHECK_TIMEOUT_S: Final = 60.0
@@ -262,18 +266,24 @@ def _property(result: LinearizabilityResult) -> PropertyResult:
 
 def monitors() -> list[Monitor]:
     """One of each, new."""
+    safety = StateMachineSafety()
     return [
         ElectionSafety(),
         LeaseExclusivity(),
-        StateMachineSafety(),
-        LeaderCompleteness(),
+        safety,
+        LeaderCompleteness(safety.applied),
+        LogMatching(),
+        NodeOrder(),
+        Configurations(),
         Durability(),
         Liveness(),
         Crashes(),
     ]
 
 
-NODE_EVENTS_NEEDED: Final = frozenset({"P-EL", "P-LX", "P-SM", "P-LC", "P-DU", "P-LV"})
+NODE_EVENTS_NEEDED: Final = frozenset(
+    {"P-EL", "P-LX", "P-SM", "P-LC", "P-LM", "P-ORD", "P-CONF", "P-DU", "P-LV"}
+)
 FACTS_NEEDED: Final = frozenset({"P-LV", "P-CRASH"})
 
 

@@ -270,6 +270,11 @@ KINDS: Final[dict[str, type[Known]]] = {
 }
 """Name of an event -> its type."""
 
+
+def name_of(event: Line) -> str:
+    return str(event.__struct_config__.tag)
+
+
 _known: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Known)
 _other: Final[msgspec.json.Decoder[Other]] = msgspec.json.Decoder(Other)
 
