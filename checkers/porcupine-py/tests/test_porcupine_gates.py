@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +18,18 @@ from typing import Any
 import pytest
 
 import porcupine
-from porcupine import EMPTY, UNKNOWN, Model, Operation, check, models
+from porcupine import (
+    EMPTY,
+    UNKNOWN,
+    CollectionColumns,
+    HistoryError,
+    Model,
+    Operation,
+    check,
+    check_columns,
+    columns,
+    models,
+)
 from porcupine.engine import compiled
 
 needs_core = pytest.mark.skipif(
@@ -252,3 +264,78 @@ def test_a_gate_is_not_asked_about_failures_that_count() -> None:
     model = models.cas_register()
     assert check(history, model).verdict == "ok"
     assert check(history, dataclasses.replace(model, sees_failures=True)).verdict == "illegal"
+
+
+NAMES = {"queue": "queue", "stack": "stack", "priority": "priority_queue", "set": "set"}
+
+
+def columns_of(name: str, operations: Sequence[Operation]) -> CollectionColumns:
+    """The columns of what has a row in them."""
+    words = columns.COLLECTIONS[NAMES[name]][1]
+    rows: list[tuple[int, int, int, int]] = []
+    for operation in operations:
+        given, output = operation.input, operation.output
+        value = given[1] if len(given) > 1 else output
+        kind = words.index(given[0])
+        if name == "set" and output is False:
+            kind = columns.PRESENT if given[0] == "add" else columns.ABSENT
+        if operation.outcome == "fail" or (output is UNKNOWN and operation.outcome == "ok"):
+            continue
+        if value is EMPTY or value is UNKNOWN:
+            value = columns.NOTHING
+        back = columns.NEVER if operation.return_time is None else operation.return_time
+        rows.append((kind, operation.call, back, value))
+    kinds, calls, backs, values = zip(*rows, strict=True) if rows else ((),) * 4
+    numbers = (array("q", column) for column in (calls, backs, values))
+    return CollectionColumns(NAMES[name], array("B", kinds), *numbers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_columns_are_judged_like_operations(lab: Any, name: str) -> None:
+    dice = random.Random(f"columns {name}")
+    found: Counter[str] = Counter()
+    for _ in range(300):
+        rows = columns_of(name, history(name, dice, dice.randint(4, 10)))
+        operations = rows.operations()
+        result = check_columns(rows)
+        found[result.verdict] += 1
+        assert result.verdict == ("ok" if lab.oracle(rows.model(), operations) else "illegal")
+        if result.verdict == "ok":
+            assert lab.objection(rows.model(), operations, result.linearization[0]) is None
+        elif result.parts[0].engine.endswith("gate"):
+            assert result.witness is not None
+            shown = (*result.witness.operations, *result.witness.support)
+            assert not lab.oracle(rows.model(), [operations[row] for row in shown])
+    assert min(found["ok"], found["illegal"]) > 50, found
+
+
+def test_columns_that_are_none_are_refused_in_a_line() -> None:
+    for made, text in (
+        (CollectionColumns("queue", b"\x07", [1], [2], [3]), "row 0 is of kind 7"),
+        (CollectionColumns("queue", b"\x00", [1], [2], [3, 4]), "not of one length"),
+        (CollectionColumns("set", b"\x00", [1], [2], [columns.NOTHING]), "NOTHING"),
+        (CollectionColumns("heap", b"", [], [], []), "no collection 'heap'"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(HistoryError, match=text):
+            check_columns(made)
+
+
+def test_rows_named_by_the_core_are_those_of_the_whole_history() -> None:
+    """Two values that pass each other, behind a thousand that do not."""
+    kinds, calls, backs, values = array("B"), array("q"), array("q"), array("q")
+    for value in range(1_000):
+        for kind in (columns.PUT, columns.TAKE):
+            kinds.append(kind)
+            calls.append(4 * value + 2 * kind)
+            backs.append(4 * value + 2 * kind + 1)
+            values.append(value)
+    for at, (kind, value) in enumerate(((0, -1), (0, -2), (1, -2), (1, -1))):
+        kinds.append(kind)
+        calls.append(5_000 + 2 * at)
+        backs.append(5_001 + 2 * at)
+        values.append(value)
+    result = check_columns(CollectionColumns("queue", kinds, calls, backs, values))
+    assert result.verdict == "illegal"
+    assert result.witness is not None
+    assert result.witness.operations == (2_000, 2_001, 2_002, 2_003)
+    assert "-1 went in before -2, -2 was at the head before -1" in result.witness.text

@@ -15,7 +15,7 @@ from porcupine.checker import (
     check_operations_verbose,
     check_verbose,
 )
-from porcupine.columns import RegisterColumns, check_columns
+from porcupine.columns import CollectionColumns, RegisterColumns, check_columns
 from porcupine.engine import core
 from porcupine.errors import (
     FormatError,
@@ -43,6 +43,7 @@ __all__ = [
     "UNKNOWN",
     "Annotation",
     "CheckResult",
+    "CollectionColumns",
     "Event",
     "EventKind",
     "FormatError",

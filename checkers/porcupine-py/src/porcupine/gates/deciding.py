@@ -64,7 +64,7 @@ def decide(
             # It names operations that are a contradiction by themselves.
             found = _refer(check, [operations[index] for index in places], deadline)
             if found is not None and found.witness is not None:
-                return GateResult("illegal", check.engine, witness=_moved(found.witness, places))
+                return GateResult("illegal", check.engine, witness=found.witness.moved(places))
     return _refer(check, operations, deadline)
 
 
@@ -100,15 +100,6 @@ def _witness(found: Contradiction, operations: Sequence[Operation]) -> Witness:
         lines.append(f"where these come from: {len(support)} operations, the first and the last")
         lines.extend(line(operations[index]) for index in (support[0], support[-1]))
     return Witness("\n".join(lines), tuple(shown), tuple(support), closed=True)
-
-
-def _moved(witness: Witness, places: Sequence[int]) -> Witness:
-    return Witness(
-        witness.text,
-        tuple(places[index] for index in witness.operations),
-        tuple(places[index] for index in witness.support),
-        closed=True,
-    )
 
 
 def line(operation: Operation) -> str:
