@@ -429,6 +429,7 @@ def test_a_search_in_python_that_nobody_chose_is_remarked_on_once(
 ) -> None:
     monkeypatch.setattr("porcupine.engine.compiled", None)
     monkeypatch.setattr("porcupine.native.compiled", None)
+    monkeypatch.setattr("porcupine.once.compiled", None)
     history = [Operation(0, ("enqueue", 1), 0, None, 1)]
     for chosen, remarks in (("python", 0), (None, 1)):
         engine.remark_on_core.cache_clear()

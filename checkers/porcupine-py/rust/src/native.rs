@@ -54,9 +54,14 @@ pub enum Op {
     Txn(Box<[(bool, u32, u32)]>),
 }
 
-impl Op {
+/// What operations do, as what they are told apart by.
+pub trait Kind: Clone + Eq + Hash {
     /// Whether no state lets it change the state.
-    pub fn pure(&self) -> bool {
+    fn pure(&self) -> bool;
+}
+
+impl Kind for Op {
+    fn pure(&self) -> bool {
         match self {
             Op::Blind
             | Op::Read(_)
@@ -375,8 +380,8 @@ impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
     }
 }
 
-impl<T> Grow<T> {
-    pub fn pure(&self) -> bool {
+impl<T: Copy + Eq + Hash> Kind for Grow<T> {
+    fn pure(&self) -> bool {
         matches!(self, Grow::Blind | Grow::Get(_))
     }
 }

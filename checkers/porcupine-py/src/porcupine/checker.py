@@ -29,8 +29,9 @@ from porcupine.limits import (
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
 from porcupine.native import NativeSearch, open_search
+from porcupine.once import judged_at_once
 from porcupine.parts import Part, parts_of
-from porcupine.result import Cause, Progress, Result, Verdict
+from porcupine.result import Cause, PartResult, Progress, Result, Verdict
 from porcupine.showing import result_of, search_witness, worked_out
 from porcupine.wgl import Search
 
@@ -71,6 +72,13 @@ def check(
     Raises HistoryError and ModelError for questions without a sense, and whatever the model raises.
     """
     limits = _limits(timeout_s, memory_bytes, step_limit)
+    if prefer in ("auto", "search"):
+
+        def parts(operations: list[Operation], limits: Limits) -> tuple[PartResult, ...]:
+            return _check(operations, model, limits, prefer)[0].parts
+
+        if found := judged_at_once(history, model, limits, prefer == "auto", parts):
+            return found
     result, _ = _check(history, model, limits, prefer)
     return result
 

@@ -93,6 +93,8 @@ class Limits:
     steps: int = 0
     # What the process may come to, once it was measured.
     ceiling_bytes: int | None = None
+    # How long a witness may take where that is known already, in seconds.
+    witness_s: float | None = None
     # What each undecided part's search remembers, by the search's id.
     held_bytes: dict[int, int] = field(default_factory=dict)
 
@@ -114,6 +116,8 @@ class Limits:
 
     def witness_seconds(self) -> float:
         """How long a witness may take from now on: what is left of the timeout, or a little."""
+        if self.witness_s is not None:
+            return self.witness_s
         if self.deadline is None:
             return WITNESS_SECONDS
         return max(self.deadline - monotonic(), WITNESS_LEAST_SECONDS)
