@@ -16,7 +16,6 @@ import pytest
 
 import porcupine
 from porcupine import UNKNOWN, Model, Operation, check, core, models
-from porcupine.limits import Limits
 from porcupine.once import judged_at_once
 
 needs_core = pytest.mark.skipif(core != "rust", reason="is about the compiled core")
@@ -164,7 +163,9 @@ def copied(model: Model) -> Any:
 
 
 def at_once(history: Any, model: Model) -> bool:
-    return judged_at_once(history, model, Limits(), True, lambda operations, limits: ()) is not None
+    return (
+        judged_at_once(history, model, None, None, True, lambda operations, limits: ()) is not None
+    )
 
 
 @needs_core

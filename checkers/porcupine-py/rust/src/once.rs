@@ -21,9 +21,13 @@ use crate::problem::{Problem, Raw};
 use crate::search::{search, Limits, Outcome, Run};
 use crate::zones;
 
-/// What a part's search may take: so many steps, or so many for each operation.
+/// What a part's search may take in the first round: so many steps, or so many for each operation.
 const STEPS: u64 = 2_000;
 const STEPS_PER_OPERATION: u64 = 4;
+const ROUNDS: u32 = 4;
+const ROUND_FACTOR: u64 = 4;
+/// Kinds there is room for at first.
+const CODES: usize = 100;
 /// The part of a memory limit that lists of who is open when may take, as in native.py.
 const ROOM_PART: usize = 8;
 
@@ -102,7 +106,7 @@ pub fn bench<'py>(
                 continue;
             }
             let started = Instant::now();
-            let outcome = part.search(&problem, &mut *run, asked)?;
+            let outcome = part.search(&problem, &mut *run, ROUNDS, asked)?;
             took[2] += started.elapsed().as_secs_f64();
             open = !matches!(outcome, Outcome::Illegal);
         }
@@ -122,18 +126,29 @@ fn gather<'py>(
     let Some(mut reader) = Reader::new(py, spec)? else { return Ok(None) };
     let parts = match reader.twin {
         Twin::Text => {
-            let Some(lots) = read(operations, asked, &mut reader, Reader::text)? else { return Ok(None) };
+            let Some(lots) =
+                read(operations, asked, &mut reader, by_code(Reader::text_code, Reader::text_of))?
+            else {
+                return Ok(None);
+            };
             ready(lots, |ops| reader.text_machine(ops).map(Some))?
         }
         Twin::List => {
-            let Some(lots) = read(operations, asked, &mut reader, Reader::grow)? else { return Ok(None) };
+            let Some(lots) = read(operations, asked, &mut reader, by_meaning(Reader::grow))? else {
+                return Ok(None);
+            };
             ready(lots, |ops| Ok(Some(Box::new(Sequence::new(ops, &[])))))?
         }
         Twin::Words(shape, _) => {
             if shape == Shape::Counter && operations.len() > 1 << 20 {
                 return Ok(None);
             }
-            let Some(lots) = read(operations, asked, &mut reader, Reader::op)? else { return Ok(None) };
+            let lots = if shape == Shape::Register {
+                read(operations, asked, &mut reader, by_code(Reader::register_code, Reader::register_of))?
+            } else {
+                read(operations, asked, &mut reader, by_meaning(Reader::op))?
+            };
+            let Some(lots) = lots else { return Ok(None) };
             let slots = reader.values_known();
             let columns: Vec<_> = lots
                 .iter()
@@ -161,10 +176,17 @@ impl Ready {
         Some((problem, run))
     }
 
-    fn search(&mut self, problem: &Problem, run: &mut dyn Run, asked: &Asked) -> Result<Outcome, PyErr> {
+    fn search(
+        &mut self,
+        problem: &Problem,
+        run: &mut dyn Run,
+        round: u32,
+        asked: &Asked,
+    ) -> Result<Outcome, PyErr> {
+        let first = STEPS.max(STEPS_PER_OPERATION * self.raws.len() as u64);
         let mut pulse = || Python::attach(|py| py.check_signals());
         let mut limits = Limits {
-            steps: Some(STEPS.max(STEPS_PER_OPERATION * self.raws.len() as u64)),
+            steps: Some(first * ROUND_FACTOR.pow(round)),
             until: asked.until,
             memory_bytes: asked.memory_bytes,
             ceiling_bytes: None,
@@ -187,11 +209,12 @@ fn ready<O: Kind>(
     Ok(Some(parts))
 }
 
-fn read<'py, 'm, O: Kind>(
+/// Read every operation, and let `kind_of` say which of its part's kinds it is of; that adds those that are new.
+fn read<'py: 'm, 'm, O: Kind>(
     operations: &Bound<'py, PyList>,
     asked: &Asked,
     reader: &mut Reader<'py, 'm>,
-    mut meant: impl FnMut(&mut Reader<'py, 'm>, &Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
+    mut kind_of: impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>,
 ) -> PyResult<Option<Vec<Lot<O>>>> {
     let py = operations.py();
     let mut clock = Clock::new(asked.until);
@@ -201,7 +224,6 @@ fn read<'py, 'm, O: Kind>(
     if !asked.keyed {
         lots.push(Lot::with_room(operations.len()));
     }
-    let mut kinds: Mixed<(u32, O), u32> = Mixed::default();
     let whole = |time: &Bound<'py, PyAny>| -> Option<i64> {
         if time.is_exact_instance_of::<PyInt>() {
             time.extract().ok()
@@ -248,17 +270,60 @@ fn read<'py, 'm, O: Kind>(
             }
         }
         let output = if optional { unknown } else { operation.output.bind(py) };
-        let Some(op) = meant(reader, input, output)? else { return Ok(None) };
-        if optional && op.pure() {
+        let given = Given { part, input, output };
+        let Some(kind) = kind_of(reader, given, &mut lot.ops)? else { return Ok(None) };
+        if optional && lot.ops[kind as usize].pure() {
             continue;
         }
-        let kind = *kinds.entry((part, op)).or_insert_with_key(|(_, op)| {
-            lot.ops.push(op.clone());
-            lot.ops.len() as u32 - 1
-        });
         lot.raws.push(Raw { call, ret, optional, kind, source: source as u32 });
     }
     Ok(Some(lots))
+}
+
+/// What an operation was given and came back with.
+struct Given<'a, 'py> {
+    part: u32,
+    input: &'a Bound<'py, PyTuple>,
+    output: &'a Bound<'py, PyAny>,
+}
+
+/// Kinds of operations that are told apart by what they do.
+fn by_meaning<'py: 'm, 'm, O: Kind, F>(
+    mut meant: F,
+) -> impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>
+where
+    F: FnMut(&mut Reader<'py, 'm>, &Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
+{
+    let mut kinds: Mixed<(u32, O), u32> = Mixed::default();
+    move |reader: &mut Reader<'py, 'm>, given: Given<'_, 'py>, ops: &mut Vec<O>| {
+        let Some(op) = meant(reader, given.input, given.output)? else { return Ok(None) };
+        Ok(Some(*kinds.entry((given.part, op)).or_insert_with_key(|(_, op)| {
+            ops.push(op.clone());
+            ops.len() as u32 - 1
+        })))
+    }
+}
+
+/// Kinds of operations that are told apart by a number, so that most need not be looked into.
+fn by_code<'py: 'm, 'm, O: Kind, F, G>(
+    mut code_of: F,
+    meaning: G,
+) -> impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>
+where
+    F: FnMut(&mut Reader<'py, 'm>, &Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<u64>>,
+    G: Fn(&Reader<'py, 'm>, u64) -> PyResult<O>,
+{
+    let mut kinds: Mixed<(u32, u64), u32> = Mixed::with_capacity_and_hasher(CODES, Default::default());
+    move |reader: &mut Reader<'py, 'm>, given: Given<'_, 'py>, ops: &mut Vec<O>| {
+        let Some(code) = code_of(reader, given.input, given.output)? else { return Ok(None) };
+        if let Some(&kind) = kinds.get(&(given.part, code)) {
+            return Ok(Some(kind));
+        }
+        let kind = ops.len() as u32;
+        ops.push(meaning(reader, code)?);
+        kinds.insert((given.part, code), kind);
+        Ok(Some(kind))
+    }
 }
 
 fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
@@ -273,23 +338,36 @@ fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
             left.push(part);
         }
     }
-    for mut part in left {
-        let Some((problem, mut run)) = part.prepared(asked) else { return Ok(None) };
-        let outcome = part.search(&problem, &mut *run, asked)?;
-        found.steps += run.steps();
-        match outcome {
-            Outcome::Ok => {
-                found.decided += 1;
-                found.most = found.most.max(part.operations);
-            }
-            Outcome::Illegal => {
-                found.legal = false;
-                found.decided += 1;
-                found.most = found.most.max(run.most());
-                return Ok(Some(found));
-            }
-            _ => found.most = found.most.max(run.most()),
-        }
+    let mut open = Vec::with_capacity(left.len());
+    for part in left {
+        let Some((problem, run)) = part.prepared(asked) else { return Ok(None) };
+        open.push((part, problem, run));
     }
-    Ok((found.decided == found.parts).then_some(found))
+    for round in 0..ROUNDS {
+        let mut still = Vec::new();
+        for (mut part, problem, mut run) in open {
+            let before = run.steps();
+            let outcome = part.search(&problem, &mut *run, round, asked)?;
+            found.steps += run.steps() - before;
+            match outcome {
+                Outcome::Ok => {
+                    found.decided += 1;
+                    found.most = found.most.max(part.operations);
+                }
+                Outcome::Illegal => {
+                    found.legal = false;
+                    found.decided += 1;
+                    found.most = found.most.max(run.most());
+                    return Ok(Some(found));
+                }
+                Outcome::Pause => still.push((part, problem, run)),
+                Outcome::Timeout | Outcome::Memory => return Ok(None),
+            }
+        }
+        if still.is_empty() {
+            return Ok(Some(found));
+        }
+        open = still;
+    }
+    Ok(None)
 }

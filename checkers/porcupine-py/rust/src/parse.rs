@@ -236,8 +236,7 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     fn argument(&mut self, input: &Bound<'py, PyTuple>, at: usize) -> PyResult<Option<u32>> {
-        let value = input.get_item(1 + self.spec.skip + at)?;
-        self.value(&value)
+        self.value(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
     }
 
     fn told(&self, output: &Bound<'py, PyAny>) -> Told {
@@ -286,33 +285,16 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     pub fn op(&mut self, input: &Bound<'py, PyTuple>, output: &Bound<'py, PyAny>) -> PyResult<Option<Op>> {
-        let Twin::Words(shape, swaps) = self.twin else { return Ok(None) };
+        let Twin::Words(shape, _) = self.twin else { return Ok(None) };
+        if shape == Shape::Register {
+            return match self.register_code(input, output)? {
+                Some(code) => self.register_of(code).map(Some),
+                None => Ok(None),
+            };
+        }
         let name = self.names.get(&*input.get_borrowed_item(0)?)?;
         let unknown = self.marks.is_unknown(output);
         Ok(match (shape, name) {
-            (Shape::Register, Name::Read) => {
-                if unknown {
-                    Some(Op::Blind)
-                } else {
-                    self.value(output)?.map(Op::Read)
-                }
-            }
-            (Shape::Register, Name::Write) => self.argument(input, 0)?.map(Op::Write),
-            (Shape::Register, Name::Cas) if swaps => {
-                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
-                    return Ok(None);
-                };
-                if unknown {
-                    Some(Op::MaySwap(old, new))
-                } else if let Some(told) = self.told(output) {
-                    Some(if told { Op::Swap(old, new) } else { Op::NoSwap(old) })
-                } else {
-                    match self.marks.saw(output)? {
-                        Some(seen) => self.value(&seen)?.map(|seen| Op::Saw(old, seen)),
-                        None => None,
-                    }
-                }
-            }
             (Shape::Counter, Name::Add) => self.whole(&input.get_item(1)?)?.map(Op::Add),
             (Shape::Counter, Name::Read) => {
                 if unknown {
@@ -436,15 +418,109 @@ impl<'py, 'm> Reader<'py, 'm> {
         input: &Bound<'py, PyTuple>,
         output: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Grow<u8>>> {
-        let at = 1 + self.spec.skip;
+        match self.text_code(input, output)? {
+            Some(code) => self.text_of(code).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// An operation on strings as one number: what it does, and the number of its string.
+    pub fn text_code(
+        &mut self,
+        input: &Bound<'py, PyTuple>,
+        output: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
+        let argument;
+        let (doing, string) = match name {
+            Name::Get if self.marks.is_unknown(output) => return Ok(Some(code(BLIND, 0, 0))),
+            Name::Get => (READ, output),
+            Name::Put | Name::Append => {
+                argument = input.get_borrowed_item(1 + self.spec.skip)?;
+                (if name == Name::Put { WRITE } else { APPEND }, &*argument)
+            }
+            _ => return Ok(None),
+        };
+        if !string.is_exact_instance_of::<PyString>() {
+            return Ok(None);
+        }
+        Ok(self.value(string)?.map(|number| code(doing, number, 0)))
+    }
+
+    pub fn text_of(&self, code: u64) -> PyResult<Grow<u8>> {
+        let (doing, number, _) = decoded(code);
+        Ok(match doing {
+            BLIND => Grow::Blind,
+            READ => Grow::Get(bytes(&self.values.known[number as usize])?),
+            WRITE => Grow::Put(bytes(&self.values.known[number as usize])?),
+            _ => Grow::Append(bytes(&self.values.known[number as usize])?),
+        })
+    }
+
+    /// An operation on a register as one number: what it does, and the numbers of its values.
+    pub fn register_code(
+        &mut self,
+        input: &Bound<'py, PyTuple>,
+        output: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let Twin::Words(Shape::Register, swaps) = self.twin else { return Ok(None) };
         Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
-            Name::Get if self.marks.is_unknown(output) => Some(Grow::Blind),
-            Name::Get => Some(Grow::Get(bytes(output)?)),
-            Name::Put => Some(Grow::Put(bytes(&input.get_item(at)?)?)),
-            Name::Append => Some(Grow::Append(bytes(&input.get_item(at)?)?)),
+            Name::Read if self.marks.is_unknown(output) => Some(code(BLIND, 0, 0)),
+            Name::Read => self.value(output)?.map(|seen| code(READ, seen, 0)),
+            Name::Write => self.argument(input, 0)?.map(|new| code(WRITE, new, 0)),
+            Name::Cas if swaps => {
+                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
+                    return Ok(None);
+                };
+                if self.marks.is_unknown(output) {
+                    Some(code(MAY_SWAP, old, new))
+                } else if let Some(told) = self.told(output) {
+                    Some(if told { code(SWAP, old, new) } else { code(NO_SWAP, old, 0) })
+                } else {
+                    match self.marks.saw(output)? {
+                        Some(seen) => self.value(&seen)?.map(|seen| code(SAW, old, seen)),
+                        None => None,
+                    }
+                }
+            }
             _ => None,
         })
     }
+
+    pub fn register_of(&self, code: u64) -> PyResult<Op> {
+        let (doing, a, b) = decoded(code);
+        Ok(match doing {
+            BLIND => Op::Blind,
+            READ => Op::Read(a),
+            WRITE => Op::Write(a),
+            SWAP => Op::Swap(a, b),
+            NO_SWAP => Op::NoSwap(a),
+            SAW => Op::Saw(a, b),
+            _ => Op::MaySwap(a, b),
+        })
+    }
+}
+
+// What an operation does, in the upper bits of its code.
+const BLIND: u64 = 0;
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const APPEND: u64 = 3;
+const SWAP: u64 = 4;
+const NO_SWAP: u64 = 5;
+const SAW: u64 = 6;
+const MAY_SWAP: u64 = 7;
+/// The bits that the number of a value has in a code: more values than memory holds.
+const VALUE_BITS: u32 = 30;
+
+fn code(doing: u64, a: u32, b: u32) -> u64 {
+    assert!((a | b) >> VALUE_BITS == 0, "too many values");
+    doing << (2 * VALUE_BITS) | u64::from(a) << VALUE_BITS | u64::from(b)
+}
+
+fn decoded(code: u64) -> (u64, u32, u32) {
+    let low = |bits: u64| (bits & ((1 << VALUE_BITS) - 1)) as u32;
+    (code >> (2 * VALUE_BITS), low(code >> VALUE_BITS), low(code))
 }
 
 fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Box<[u8]>> {

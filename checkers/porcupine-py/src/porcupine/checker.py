@@ -71,15 +71,16 @@ def check(
     the timeout or 50 ms, whichever is more, or 10 s if there was no timeout.
     Raises HistoryError and ModelError for questions without a sense, and whatever the model raises.
     """
-    limits = _limits(timeout_s, memory_bytes, step_limit)
-    if prefer in ("auto", "search"):
+    deadline, most_bytes = _deadline(timeout_s), memory_limit_bytes(memory_bytes)
+    if step_limit is None and prefer in ("auto", "search"):
 
         def parts(operations: list[Operation], limits: Limits) -> tuple[PartResult, ...]:
             return _check(operations, model, limits, prefer)[0].parts
 
-        if found := judged_at_once(history, model, limits, prefer == "auto", parts):
+        gate = prefer == "auto"
+        if found := judged_at_once(history, model, deadline, most_bytes, gate, parts):
             return found
-    result, _ = _check(history, model, limits, prefer)
+    result, _ = _check(history, model, Limits(deadline, most_bytes, step_limit), prefer)
     return result
 
 
@@ -173,9 +174,13 @@ _CHECK_RESULTS: Final[Mapping[Verdict, CheckResult]] = {
 
 
 def _limits(timeout_s: float | None, memory_bytes: MemoryLimit, step_limit: int | None) -> Limits:
+    return Limits(_deadline(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
+
+
+def _deadline(timeout_s: float | None) -> float | None:
     if timeout_s is not None and isnan(timeout_s):
         raise HistoryError("timeout_s is not a number; give seconds, or None for no limit")
-    return Limits(deadline_of(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
+    return deadline_of(timeout_s)
 
 
 def _decided(result: Result) -> bool:

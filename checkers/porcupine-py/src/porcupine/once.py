@@ -11,9 +11,9 @@ from time import monotonic
 
 from porcupine.engine import compiled
 from porcupine.history import Event, Operation
-from porcupine.limits import Limits
+from porcupine.limits import Limits, witness_seconds
 from porcupine.model import Model
-from porcupine.result import PartResult, Progress, Result
+from porcupine.result import PartResult, Progress, Result, Verdict
 
 Parts = Callable[[list[Operation], Limits], tuple[PartResult, ...]]
 
@@ -21,23 +21,23 @@ Parts = Callable[[list[Operation], Limits], tuple[PartResult, ...]]
 def judged_at_once(
     history: Sequence[Operation] | Sequence[Event],
     model: Model,
-    limits: Limits,
+    deadline: float | None,
+    memory_bytes: int | None,
     asks_gate: bool,
     parts: Parts,
 ) -> Result | None:
-    """The verdict, or None where the ordinary way has to be gone.
+    """The verdict, or None where the ordinary way has to be gone. `deadline` is a time.monotonic() value.
 
     What more a result shows is for `parts` to work out, when somebody asks; it finds the same again.
     """
-    if compiled is None or type(history) is not list or limits.step_limit is not None:
+    if compiled is None or type(history) is not list or model.sees_failures:
         return None
     twin = model.twin()
-    if twin is None or model.sees_failures or model.partition is not twin.partition:
+    if twin is None or model.partition is not twin.partition:
         return None
     if asks_gate and model.gate is not twin.gate:
         return None
     started = monotonic()
-    deadline, memory_bytes = limits.deadline, limits.memory_bytes
     found = compiled.judged_at_once(
         history,
         twin,
@@ -49,18 +49,13 @@ def judged_at_once(
     if found is None:
         return None
     legal, steps, most, decided, count = found
-    snapshot, witness_s = history[:], limits.witness_seconds()
     ended = monotonic()
+    snapshot = history[:]
 
     def work_out() -> tuple[PartResult, ...]:
-        # What decided it takes no longer a second time: the limits need not be asked again.
-        return parts(snapshot, Limits(memory_bytes=memory_bytes, witness_s=witness_s))
+        # What decided it takes no longer a second time: its limits need not be asked again.
+        seconds = witness_seconds(deadline, ended)
+        return parts(snapshot, Limits(memory_bytes=memory_bytes, witness_s=seconds))
 
-    return Result(
-        "ok" if legal else "illegal",
-        None,
-        Progress(decided, count, most),
-        work_out,
-        steps,
-        ended - started,
-    )
+    verdict: Verdict = "ok" if legal else "illegal"
+    return Result(verdict, None, Progress(decided, count, most), work_out, steps, ended - started)
