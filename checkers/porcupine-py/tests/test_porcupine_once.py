@@ -17,6 +17,7 @@ import pytest
 import porcupine
 from porcupine import UNKNOWN, Model, Operation, check, core, models
 from porcupine.once import judged_at_once
+from porcupine.partitioning import undivided
 
 needs_core = pytest.mark.skipif(core != "rust", reason="is about the compiled core")
 
@@ -210,3 +211,35 @@ def test_what_a_result_shows_is_of_the_history_as_it_was() -> None:
     history.append(Operation(2, ("read",), 20, "never written", 21))
     assert result.linearization == [[0]]
     assert porcupine.check(history, models.register("x")).verdict == "illegal"
+
+
+# --- all keys as one object -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "draw"), CASES[1:])
+def test_keys_judged_together_are_decided_key_by_key_and_give_one_order(
+    lab: Any, make: Callable[[], Model], draw: Callable[[random.Random], list[Operation]]
+) -> None:
+    rng = random.Random(6)
+    model = undivided(make())
+    verdicts = set()
+    for _ in range(150):
+        history = draw(rng)
+        by_gate, by_search = check(history, model), check(history, model, prefer="search")
+        assert by_gate.verdict == by_search.verdict, history
+        assert [part.engine for part in by_gate.parts] == ["locality"]
+        if by_gate.verdict == "ok":
+            assert lab.objection(model, history, by_gate.linearization[0]) is None, history
+        else:
+            assert by_gate.witness is not None
+            assert "in part " in by_gate.witness.text
+        verdicts.add(by_gate.verdict)
+    assert verdicts == {"ok", "illegal"}
+
+
+def test_keys_judged_together_heed_a_timeout() -> None:
+    history = [Operation(i, ("append", "k", "ab"[i % 2]), 0, None, 10) for i in range(40)]
+    history.append(Operation(98, ("get", "k"), 11, "ab" * 21, 12))
+    history += [Operation(50 + i, ("put", "k", "ab"), 0, None, 10) for i in range(3)]
+    result = check(history, undivided(models.append_kv()), timeout_s=0.05)
+    assert (result.verdict, result.cause) == ("unknown", "timeout")
