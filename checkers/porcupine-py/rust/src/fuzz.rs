@@ -73,13 +73,13 @@ pub fn fuzz(
             seed,
             count,
             pulse,
-            &Kit { draw: append, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(ops, b"")) },
+            &Kit { draw: append, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
         ),
         "list" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: list, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(ops, b"")) },
+            &Kit { draw: list, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
         ),
         "counter" => run(
             seed,

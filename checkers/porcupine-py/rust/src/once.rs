@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{Kind, Sequence, Shape};
 use crate::operation::Operation;
-use crate::parse::{Marks, Reader, Spec, Twin};
+use crate::parse::{Marks, Reader, Spec, TextCode, Twin};
 use crate::problem::{Problem, Raw};
 use crate::search::{search, Limits, Outcome, Run};
 use crate::zones;
@@ -26,8 +26,9 @@ const STEPS: u64 = 2_000;
 const STEPS_PER_OPERATION: u64 = 4;
 const ROUNDS: u32 = 4;
 const ROUND_FACTOR: u64 = 4;
-/// Kinds there is room for at first.
+/// Kinds, and operations of a part, that there is room for at first.
 const CODES: usize = 100;
+const LOT_ROOM: usize = 16;
 /// The part of a memory limit that lists of who is open when may take, as in native.py.
 const ROOM_PART: usize = 8;
 
@@ -123,21 +124,25 @@ fn gather<'py>(
     asked: &Asked,
 ) -> PyResult<Option<Vec<Ready>>> {
     let py = operations.py();
-    let Some(mut reader) = Reader::new(py, spec)? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
     let parts = match reader.twin {
         Twin::Text => {
-            let Some(lots) =
-                read(operations, asked, &mut reader, by_code(Reader::text_code, Reader::text_of))?
+            let Some(lots) = read(
+                operations,
+                asked,
+                &mut reader,
+                by_code(Reader::text_code, |_, code| Ok(TextCode(code))),
+            )?
             else {
                 return Ok(None);
             };
-            ready(lots, |ops| reader.text_machine(ops).map(Some))?
+            ready(lots, |ops| reader.text_machine(&ops).map(Some))?
         }
         Twin::List => {
             let Some(lots) = read(operations, asked, &mut reader, by_meaning(Reader::grow))? else {
                 return Ok(None);
             };
-            ready(lots, |ops| Ok(Some(Box::new(Sequence::new(ops, &[])))))?
+            ready(lots, |ops| Ok(Some(Box::new(Sequence::new(&ops, &[])))))?
         }
         Twin::Words(shape, _) => {
             if shape == Shape::Counter && operations.len() > 1 << 20 {
@@ -243,7 +248,7 @@ fn read<'py: 'm, 'm, O: Kind>(
             0
         };
         if part as usize == lots.len() {
-            lots.push(Lot::with_room(0));
+            lots.push(Lot::with_room(LOT_ROOM));
         }
         let lot = &mut lots[part as usize];
         lot.operations += 1;
@@ -338,14 +343,13 @@ fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
             left.push(part);
         }
     }
-    let mut open = Vec::with_capacity(left.len());
-    for part in left {
-        let Some((problem, run)) = part.prepared(asked) else { return Ok(None) };
-        open.push((part, problem, run));
-    }
+    // In the first round each is made ready when its turn comes: the first that is illegal ends the check.
+    let mut open: Vec<_> = left.into_iter().map(|part| (part, None)).collect();
     for round in 0..ROUNDS {
         let mut still = Vec::new();
-        for (mut part, problem, mut run) in open {
+        for (mut part, prepared) in open {
+            let prepared: Option<(Problem, Box<dyn Run>)> = prepared.or_else(|| part.prepared(asked));
+            let Some((problem, mut run)) = prepared else { return Ok(None) };
             let before = run.steps();
             let outcome = part.search(&problem, &mut *run, round, asked)?;
             found.steps += run.steps() - before;
@@ -360,7 +364,7 @@ fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
                     found.most = found.most.max(run.most());
                     return Ok(Some(found));
                 }
-                Outcome::Pause => still.push((part, problem, run)),
+                Outcome::Pause => still.push((part, Some((problem, run)))),
                 Outcome::Timeout | Outcome::Memory => return Ok(None),
             }
         }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
@@ -167,8 +167,8 @@ pub enum Twin {
 }
 
 impl<'py, 'm> Reader<'py, 'm> {
-    /// None for a model without a twin, or with first states that the twin does not know.
-    pub fn new(py: Python<'py>, spec: &'m Spec<'py>) -> PyResult<Option<Self>> {
+    /// For `count` operations. None for a model without a twin, or with first states that the twin does not know.
+    pub fn new(py: Python<'py>, spec: &'m Spec<'py>, count: usize) -> PyResult<Option<Self>> {
         let twin = match spec.name.as_str() {
             "append" => Twin::Text,
             "list" => Twin::List,
@@ -185,7 +185,8 @@ impl<'py, 'm> Reader<'py, 'm> {
         };
         let mut reader = Reader {
             marks: Marks::get(py)?,
-            values: Values::new(py),
+            // Strings that are appended to are seen once each.
+            values: if matches!(twin, Twin::Text) { Values::with_room(py, count) } else { Values::new(py) },
             keys: Values::new(py),
             names: Names::new(),
             spec,
@@ -217,8 +218,19 @@ impl<'py, 'm> Reader<'py, 'm> {
         Ok(Some(Box::new(Words::new(shape, ops, &first))))
     }
 
-    pub fn text_machine(&self, ops: Vec<Grow<u8>>) -> PyResult<Box<dyn Machine>> {
-        Ok(Box::new(Sequence::new(ops, &bytes(&self.spec.initial)?)))
+    /// The machine of operations on strings, by their codes.
+    pub fn text_machine(&self, codes: &[TextCode]) -> PyResult<Box<dyn Machine>> {
+        let mut made = Sequence::empty(codes.len(), text(&self.spec.initial)?.as_bytes());
+        for &TextCode(code) in codes {
+            let (doing, number, _) = decoded(code);
+            match doing {
+                BLIND => made.add_blind(),
+                READ => made.add_get(text(&self.values.known[number as usize])?.as_bytes()),
+                WRITE => made.add_put(text(&self.values.known[number as usize])?.as_bytes()),
+                _ => made.add_append(text(&self.values.known[number as usize])?.as_bytes()),
+            }
+        }
+        Ok(Box::new(made))
     }
 
     /// How many different values were read.
@@ -417,11 +429,8 @@ impl<'py, 'm> Reader<'py, 'm> {
         &mut self,
         input: &Bound<'py, PyTuple>,
         output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Grow<u8>>> {
-        match self.text_code(input, output)? {
-            Some(code) => self.text_of(code).map(Some),
-            None => Ok(None),
-        }
+    ) -> PyResult<Option<TextCode>> {
+        self.text_code(input, output).map(|code| code.map(TextCode))
     }
 
     /// An operation on strings as one number: what it does, and the number of its string.
@@ -445,16 +454,6 @@ impl<'py, 'm> Reader<'py, 'm> {
             return Ok(None);
         }
         Ok(self.value(string)?.map(|number| code(doing, number, 0)))
-    }
-
-    pub fn text_of(&self, code: u64) -> PyResult<Grow<u8>> {
-        let (doing, number, _) = decoded(code);
-        Ok(match doing {
-            BLIND => Grow::Blind,
-            READ => Grow::Get(bytes(&self.values.known[number as usize])?),
-            WRITE => Grow::Put(bytes(&self.values.known[number as usize])?),
-            _ => Grow::Append(bytes(&self.values.known[number as usize])?),
-        })
     }
 
     /// An operation on a register as one number: what it does, and the numbers of its values.
@@ -523,11 +522,18 @@ fn decoded(code: u64) -> (u64, u32, u32) {
     (code >> (2 * VALUE_BITS), low(code >> VALUE_BITS), low(code))
 }
 
-fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Box<[u8]>> {
-    if !value.is_exact_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("not a string"));
+/// An operation on strings, by its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TextCode(pub u64);
+
+impl Kind for TextCode {
+    fn pure(&self) -> bool {
+        matches!(decoded(self.0).0, BLIND | READ)
     }
-    Ok(value.cast::<PyString>()?.to_str()?.as_bytes().into())
+}
+
+fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    Ok(value.cast_exact::<PyString>()?.to_str()?)
 }
 
 /// A ready model's history, or None where its twin does not apply.
@@ -537,21 +543,21 @@ pub fn native<'py>(
     clock: &mut Clock,
 ) -> PyResult<Option<Parsed>> {
     let py = spec.initial.py();
-    let Some(mut reader) = Reader::new(py, spec)? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
     match reader.twin {
         Twin::Text => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.text(i, o))? else {
                 return Ok(None);
             };
             let pure = ops.iter().map(Kind::pure).collect();
-            Ok(Some(Parsed { raws, pure, machine: reader.text_machine(ops)? }))
+            Ok(Some(Parsed { raws, pure, machine: reader.text_machine(&ops)? }))
         }
         Twin::List => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.grow(i, o))? else {
                 return Ok(None);
             };
             let pure = ops.iter().map(Kind::pure).collect();
-            Ok(Some(Parsed { raws, pure, machine: Box::new(Sequence::new(ops, &[])) }))
+            Ok(Some(Parsed { raws, pure, machine: Box::new(Sequence::new(&ops, &[])) }))
         }
         Twin::Words(shape, _) => {
             if shape == Shape::Counter && operations.len() > 1 << 20 {

@@ -9,64 +9,68 @@ use crate::problem::NONE;
 /// Whole numbers from 0 to this have a table of their own.
 const SMALL: i64 = 64;
 
+const ROOM_MAX: usize = 1 << 12;
+
 /// Numbers for values, equal for equal ones.
 pub struct Values<'py> {
-    /// Whole numbers by themselves, for speed, until a value comes that could be equal to one.
+    py: Python<'py>,
     small: [u32; SMALL as usize],
     whole: Mixed<i64, u32>,
-    rest: Bound<'py, PyDict>,
-    mixed: bool,
-    /// Strings met before, by their places in memory, which they keep as long as they are held here.
-    texts: Mixed<usize, u32>,
-    held: Vec<Bound<'py, PyAny>>,
+    /// Strings by their hash, which they know, and for each the next of the same hash.
+    texts: Mixed<isize, u32>,
+    next: Vec<(u32, u32)>,
     none: u32,
+    /// All of them, once one came that could be equal to a whole number, to a string or to None.
+    rest: Option<Bound<'py, PyDict>>,
     pub known: Vec<Bound<'py, PyAny>>,
 }
 
 impl<'py> Values<'py> {
     pub fn new(py: Python<'py>) -> Values<'py> {
         Values {
+            py,
             small: [NONE; SMALL as usize],
             whole: Mixed::default(),
-            rest: PyDict::new(py),
-            mixed: false,
             texts: Mixed::default(),
-            held: Vec::new(),
+            next: Vec::new(),
             none: NONE,
+            rest: None,
             known: Vec::new(),
         }
     }
 
+    /// With room for so many strings, within reason.
+    pub fn with_room(py: Python<'py>, strings: usize) -> Values<'py> {
+        let mut made = Values::new(py);
+        let room = strings.min(ROOM_MAX);
+        made.texts.reserve(room);
+        made.next.reserve(room);
+        made.known.reserve(room);
+        made
+    }
+
     /// None for a value that differs from itself.
     pub fn number(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
-        let exact = value.is_exact_instance_of::<PyInt>();
-        if exact && !self.mixed {
-            if let Ok(whole) = value.extract::<i64>() {
-                return Ok(Some(self.whole(whole, value)));
+        if self.rest.is_none() {
+            if value.is_exact_instance_of::<PyInt>() {
+                if let Ok(whole) = value.extract::<i64>() {
+                    return Ok(Some(self.whole(whole, value)));
+                }
+            } else if let Ok(text) = value.cast_exact::<PyString>() {
+                return self.text(text).map(Some);
+            } else if value.is_none() {
+                if self.none == NONE {
+                    self.none = self.add(value);
+                }
+                return Ok(Some(self.none));
             }
         }
-        if value.is_none() {
-            if self.none == NONE {
-                self.none = self.by_hash(value)?;
-            }
-            return Ok(Some(self.none));
-        }
-        if value.is_exact_instance_of::<PyString>() {
-            if let Some(&found) = self.texts.get(&(value.as_ptr() as usize)) {
-                return Ok(Some(found));
-            }
-            let found = self.by_hash(value)?;
-            self.texts.insert(value.as_ptr() as usize, found);
-            self.held.push(value.clone());
-            return Ok(Some(found));
-        }
-        if !exact {
-            self.mix()?;
-            if !value.eq(value)? {
-                return Ok(None);
-            }
-        }
-        self.by_hash(value).map(Some)
+        self.by_hash(value)
+    }
+
+    fn add(&mut self, value: &Bound<'py, PyAny>) -> u32 {
+        self.known.push(value.clone());
+        self.known.len() as u32 - 1
     }
 
     fn whole(&mut self, whole: i64, value: &Bound<'py, PyAny>) -> u32 {
@@ -81,32 +85,47 @@ impl<'py> Values<'py> {
             *self.whole.entry(whole).or_insert(made)
         };
         if found == made {
-            self.known.push(value.clone());
+            self.add(value);
         }
         found
     }
 
-    /// From now on whole numbers are found by their hash, as what may be equal to one is.
-    fn mix(&mut self) -> PyResult<()> {
-        if self.mixed {
-            return Ok(());
+    fn text(&mut self, value: &Bound<'py, PyString>) -> PyResult<u32> {
+        let head = self.texts.entry(value.hash()?).or_insert(NONE);
+        let mut at = *head;
+        while at != NONE {
+            let (number, next) = self.next[at as usize];
+            let known = &self.known[number as usize];
+            if known.is(value) || known.cast::<PyString>()?.to_str()? == value.to_str()? {
+                return Ok(number);
+            }
+            at = next;
         }
-        self.mixed = true;
-        let small = self.small.iter().zip(0i64..).filter(|(&number, _)| number != NONE);
-        for (&number, whole) in small.chain(self.whole.iter().map(|(&whole, number)| (number, whole))) {
-            self.rest.set_item(whole, number)?;
-        }
-        Ok(())
+        let number = self.known.len() as u32;
+        self.next.push((number, *head));
+        *head = self.next.len() as u32 - 1;
+        Ok(self.add(value))
     }
 
-    fn by_hash(&mut self, value: &Bound<'py, PyAny>) -> PyResult<u32> {
-        if let Some(found) = self.rest.get_item(value)? {
-            return found.extract();
+    fn by_hash(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
+        let rest = match &self.rest {
+            Some(rest) => rest,
+            None => {
+                let rest = PyDict::new(self.py);
+                for (number, known) in self.known.iter().enumerate() {
+                    rest.set_item(known, number)?;
+                }
+                self.rest.insert(rest)
+            }
+        };
+        if !value.eq(value)? {
+            return Ok(None);
         }
-        let made = self.known.len() as u32;
-        self.rest.set_item(value, made)?;
-        self.known.push(value.clone());
-        Ok(made)
+        if let Some(found) = rest.get_item(value)? {
+            return found.extract().map(Some);
+        }
+        rest.set_item(value, self.known.len())?;
+        Ok(Some(self.add(value)))
     }
 }
 
