@@ -61,12 +61,13 @@ def cells() -> Iterator[Cell]:
                     yield Cell(count, clients, lost, spoilt)
 
 
-def drawn(cell: Cell, rng: random.Random, timeout_s: float) -> list[Operation]:
+def drawn(cell: Cell, rng: random.Random, timeout_s: float) -> list[Operation] | None:
+    """None where each of many changes leaves the history legal: with many unknown outcomes most do."""
     for _ in range(DRAWS_MAX):
         history = generated(rng, cell.count, cell.clients, cell.lost, cell.spoilt)
         if not cell.spoilt or check(history, cas_register(), timeout_s=timeout_s).verdict != "ok":
             return history
-    raise SystemExit(f"{cell}: none of {DRAWS_MAX} histories was illegal")
+    return None
 
 
 # --- our side, in a process of its own ------------------------------------------------------------
@@ -140,6 +141,9 @@ def main() -> None:
         for cell in cells():
             for seed in range(options.seeds):
                 history = drawn(cell, random.Random(f"{cell} {seed}"), timeout_s)
+                if history is None:
+                    print(f"| {cell}: legal in each of {DRAWS_MAX} draws | | | | | | | |")
+                    continue
                 path.write_text("\n".join(written("register", o) for o in history))
                 here = asked([sys.executable, __file__, "--child", path, str(timeout_s)])
                 go = asked([program, str(ROUNDS), str(timeout_s), f"register:{path}"])

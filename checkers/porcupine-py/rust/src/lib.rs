@@ -350,6 +350,22 @@ fn zones_columns(
     })
 }
 
+/// Whether a history is valid at a glance; False, and also when `seconds` are over, leaves the question to Python.
+#[pyfunction]
+#[pyo3(signature = (operations, sees_failures, seconds=None))]
+fn plain(
+    py: Python<'_>,
+    operations: &Bound<'_, PyList>,
+    sees_failures: bool,
+    seconds: Option<f64>,
+) -> PyResult<bool> {
+    guarded(py, || {
+        let mut clock = Clock::new(instant_after(seconds));
+        let found = parse::plain(operations, sees_failures, &mut clock).map(Some);
+        Ok(parse::beside(found, py)?.unwrap_or(false))
+    })
+}
+
 /// A history judged at once, if that can be done: (whether it is legal, steps, the most operations that an order
 /// explained, parts decided, parts). None where the ordinary way has to be gone.
 #[pyfunction]
@@ -423,6 +439,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Search>()?;
     module.add_function(wrap_pyfunction!(zones_of, module)?)?;
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(plain, module)?)?;
     module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
     module.add_function(wrap_pyfunction!(_bench, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;

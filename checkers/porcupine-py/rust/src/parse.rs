@@ -100,6 +100,37 @@ pub fn fields<'py>(operation: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>
     ])
 }
 
+/// Whether history.py's validate has nothing to say of any of these, at a glance. False says nothing.
+pub fn plain(operations: &Bound<'_, PyList>, sees_failures: bool, clock: &mut Clock) -> PyResult<bool> {
+    let py = operations.py();
+    for operation in operations.iter() {
+        clock.tick(py)?;
+        let Ok(own) = operation.cast_exact::<Operation>() else { return Ok(false) };
+        let own = own.try_borrow()?;
+        let (call, back) = (own.call.bind(py), own.return_time.bind(py));
+        let Ok(outcome) = own.outcome.bind(py).cast_exact::<PyString>() else { return Ok(false) };
+        let returns = match outcome.to_str()? {
+            "ok" => true,
+            "fail" => sees_failures,
+            "info" => false,
+            _ => return Ok(false),
+        };
+        if !call.is_exact_instance_of::<PyInt>() {
+            return Ok(false);
+        }
+        if returns {
+            if !back.is_exact_instance_of::<PyInt>() {
+                return Ok(false);
+            }
+            match (call.extract::<i64>(), back.extract::<i64>()) {
+                (Ok(call), Ok(back)) if call <= back => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// The operations that count, with UNKNOWN as the output of optional ones. None for times that are not
 /// whole numbers of 64 bits. The history was validated.
 pub fn timed<'py>(
