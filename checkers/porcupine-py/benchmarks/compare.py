@@ -2,28 +2,31 @@
 
 Builds the Go program beside this file (module github.com/anishathalye/porcupine, pinned in go/go.mod) and gives
 both the same histories: Porcupine's 102 etcd logs and its kv files, where their folder is given, and generated
-ones of a compare-and-set register of five values. Times are the best of five, of the check alone: from a list
+ones of a compare-and-set register of five values. Times are the best of twenty, of the check alone: from a list
 of operations to a verdict, each in its own language. What runs for five seconds is given up.
 """
 
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from time import perf_counter
 from typing import Any
 
 from porcupine import UNKNOWN, Model, Operation, check, core
+from porcupine.engine import compiled
 from porcupine.formats import read_etcd_log, read_kv_log
 from porcupine.models import append_kv, cas_register
+from porcupine.partitioning import undivided
 
 HERE = Path(__file__).parent
-ROUNDS = 5
+ROUNDS = 20
 TIMEOUT_S = 5.0
 LONG_S = 1.0  # what takes longer is not repeated
 Row = tuple[str, str, list[Operation]]
@@ -75,6 +78,8 @@ def rows(data: Path | None) -> Iterator[Row]:
                 yield "etcd logs", "register", read_etcd_log(path.read_text())
         for path in sorted((data / "kv").glob("*.txt")):
             yield f"kv {path.stem}", "store", read_kv_log(path.read_text())
+        for path in sorted((data / "kv").glob("c[01][01]*.txt")):
+            yield f"kv {path.stem}, all keys together", "whole", read_kv_log(path.read_text())
     for count, clients in ((1_000, 5), (5_000, 5), (5_000, 10), (5_000, 20)):
         for seed in range(2):
             rng = random.Random(f"{count} {clients} {seed}")
@@ -100,6 +105,16 @@ def written(kind: str, operation: Operation) -> str:
     return "\t".join(map(str, (*fields, operation.output)))
 
 
+def build(program: Path) -> None:
+    """The Go program, where go is on the PATH or tools/setup.py put one into .venv."""
+    go = shutil.which("go") or next(
+        Path(sys.prefix).glob("lib/python*/site-packages/**/bin/go"), None
+    )
+    if go is None:
+        raise SystemExit("asked for go to build Porcupine with, found none; put one on the PATH")
+    subprocess.run([go, "build", "-o", program, "."], cwd=HERE / "go", check=True)
+
+
 def ours(model: Model, history: list[Operation]) -> tuple[str, float]:
     best, verdict = float("inf"), ""
     for _ in range(ROUNDS):
@@ -114,10 +129,14 @@ def ours(model: Model, history: list[Operation]) -> tuple[str, float]:
 
 def main() -> None:
     data = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    models = {"register": cas_register(), "store": append_kv()}
+    models = {
+        "register": cas_register(),
+        "store": append_kv(),
+        "whole": undivided(append_kv()),
+    }
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "compare"
-        subprocess.run(["go", "build", "-o", program, "."], cwd=HERE / "go", check=True)
+        build(program)
         cases = list(rows(data))
         asked: list[str] = []
         for number, (_, kind, history) in enumerate(cases):
@@ -125,8 +144,9 @@ def main() -> None:
             kept = [o for o in history if o.outcome != "fail"]
             path.write_text("\n".join(written(kind, o) for o in kept))
             asked.append(f"{kind}:{path}")
-        ran = subprocess.run([program, *asked], check=True, capture_output=True, text=True)
-    theirs = [line.split("\t")[1:] for line in ran.stdout.splitlines()]
+        command = [program, str(ROUNDS), str(TIMEOUT_S), *asked]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    theirs = [line.split("\t")[1:3] for line in ran.stdout.splitlines()]
     table: dict[str, list[tuple[float, float]]] = {}
     given_up: dict[str, int] = {}
     for (name, kind, history), (said, took) in zip(cases, theirs, strict=True):
@@ -136,14 +156,35 @@ def main() -> None:
         given_up[name] = given_up.get(name, 0) + (said == "Unknown")
         table.setdefault(name, []).append((float(took), mine))
     print(f"milliseconds; porcupine.core is {core}")
-    print("| histories | Porcupine: sum, median, worst | here: sum, median, worst | sum, times |")
+    print(
+        "| histories | Porcupine: sum, median, worst | here: sum, median, worst | times: sum, median |"
+    )
     print("|---|---|---|---|")
     for name, times in table.items():
         go, here = [t[0] for t in times], [t[1] for t in times]
         note = f" ({given_up[name]} given up)" if given_up[name] else ""
-        shown = [f"{sum(side):.1f}, {median(side):.2f}, {max(side):.1f}" for side in (go, here)]
+        shown = [f"{sum(side):.2f}, {median(side):.3f}, {max(side):.2f}" for side in (go, here)]
+        factors = f"{sum(go) / sum(here):.1f}, {median(g / h for g, h in times):.1f}"
+        print(f"| {len(times)} x {name} | {shown[0]}{note} | {shown[1]} | {factors} |")
+    for title, wanted in (("key-value", "kv c"), ("all together", "all keys together")):
+        factors_of = [
+            times[0][0] / times[0][1]
+            for name, times in table.items()
+            if wanted in name and ("together" in name) == ("together" in wanted)
+        ]
+        if factors_of:
+            print(
+                f"{title}: geometric mean {geometric_mean(factors_of):.1f}, least {min(factors_of):.1f}"
+            )
+    etcd = [history for name, _, history in cases if name == "etcd logs"]
+    if etcd and compiled is not None:
+        parts = [
+            compiled._bench(history, models["register"].compiled, False, 20) for history in etcd
+        ]
+        searched = 1_000 * sum(prepared + search for _, prepared, search in parts)
+        go = [took for took, _ in table["etcd logs"]]
         print(
-            f"| {len(times)} x {name} | {shown[0]}{note} | {shown[1]} | {sum(go) / sum(here):.0f} |"
+            f"etcd logs from columns, in the core alone: sum {searched:.2f} ms, {sum(go) / searched:.0f} times"
         )
 
 

@@ -56,6 +56,7 @@ FUZZED = (
     "registers",
 )
 FUZZ_COUNT = int(os.environ.get("PORCUPINE_FUZZ", "1000000"))
+ORACLE_COUNT = 50_000
 
 
 READY = (
@@ -164,6 +165,26 @@ def test_fuzz_every_ready_model(lab: Any, name: str) -> None:
         result = check(operations, model, prefer="search")
         assert result.verdict == ("ok" if truth else "illegal"), operations
         hold(lab, model, operations, result)
+
+
+@needs_core
+@pytest.mark.fuzz
+@pytest.mark.parametrize("name", READY)
+def test_fuzz_the_compiled_oracle_by_the_search_in_python(name: str) -> None:
+    """By them the compiled search is tried: the one must not err, nor the model's twin differ from its step.
+
+    In every run the two are compared on 300 histories a model, above.
+    """
+    model, draw = READY[name]
+    rng = random.Random(f"oracle {name}")
+    verdicts: Counter[str] = Counter()
+    for _ in range(ORACLE_COUNT):
+        operations = history(rng, model, draw)
+        verdict = Search(model, operations).run()
+        assert compiled._oracle(operations, False, model.twin()) is (verdict == "ok"), operations
+        verdicts[str(verdict)] += 1
+    print(name, verdicts)
+    assert min(verdicts["ok"], verdicts["illegal"]) > ORACLE_COUNT // 20, verdicts
 
 
 # --- size -----------------------------------------------------------------------------------------
@@ -300,6 +321,7 @@ def test_a_search_in_python_that_nobody_chose_is_remarked_on_once(
 ) -> None:
     monkeypatch.setattr("porcupine.engine.compiled", None)
     monkeypatch.setattr("porcupine.native.compiled", None)
+    monkeypatch.setattr("porcupine.once.compiled", None)
     history = [Operation(0, ("enqueue", 1), 0, None, 1)]
     for chosen, remarks in (("python", 0), (None, 1)):
         engine.remark_on_core.cache_clear()

@@ -1,6 +1,8 @@
 // Judges histories with Porcupine and says how long each took: the other side of compare.py.
 //
-// Each argument is MODEL:FILE. A file has an operation on each line: client, call, return (-1: never
+// Arguments: how often a history is judged at most, the timeout in seconds, then histories. Of the times the best is
+// told, and at the end of each line the most memory that the process had, in KiB. Each history is MODEL:FILE; the model
+// "whole" is the store without its partition. A file has an operation on each line: client, call, return (-1: never
 // came back), name, two arguments and an output, separated by tabs. An operation that never came back
 // returns after all others, and its output fits always, as Porcupine's own test of etcd has it.
 package main
@@ -18,8 +20,6 @@ import (
 )
 
 const (
-	rounds    = 5
-	timeout   = 5 * time.Second
 	never     = int64(1) << 62
 	longRound = time.Second // what takes longer is not repeated
 )
@@ -113,19 +113,75 @@ func read(path string) []porcupine.Operation {
 	return history
 }
 
+// whole is the store without its partition: all keys are one state.
+var whole = porcupine.Model{
+	Init: func() interface{} { return map[string]string{} },
+	Step: func(state, in, out interface{}) (bool, interface{}) {
+		s, i, o := state.(map[string]string), in.(input), out.(output)
+		if i.name == "get" {
+			return o.unknown || o.value == s[i.a], s
+		}
+		after := make(map[string]string, len(s)+1)
+		for key, value := range s {
+			after[key] = value
+		}
+		if i.name == "put" {
+			after[i.a] = i.b
+		} else {
+			after[i.a] += i.b
+		}
+		return true, after
+	},
+	Equal: func(left, right interface{}) bool {
+		l, r := left.(map[string]string), right.(map[string]string)
+		if len(l) != len(r) {
+			return false
+		}
+		for key, value := range l {
+			if other, ok := r[key]; !ok || other != value {
+				return false
+			}
+		}
+		return true
+	},
+	Hash: func(state interface{}) uint64 {
+		mixed := uint64(0)
+		for key, value := range state.(map[string]string) {
+			mixed ^= digest(key + "\x00" + value)
+		}
+		return mixed
+	},
+}
+
+// What the kernel counts as ru_maxrss begins with what the parent had.
+func peakKiB() string {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		panic(err)
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	return strings.Fields(after)[0]
+}
+
 func main() {
-	for _, argument := range os.Args[1:] {
+	rounds, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	seconds, err := strconv.ParseFloat(os.Args[2], 64)
+	if err != nil {
+		panic(err)
+	}
+	timeout := time.Duration(seconds * float64(time.Second))
+	models := map[string]porcupine.Model{"register": register, "store": store, "whole": whole}
+	for _, argument := range os.Args[3:] {
 		model, path, _ := strings.Cut(argument, ":")
 		history := read(path)
-		judge := register
-		if model == "store" {
-			judge = store
-		}
 		best := time.Duration(1 << 62)
 		verdict := porcupine.Unknown
 		for round := 0; round < rounds; round++ {
 			started := time.Now()
-			verdict = porcupine.CheckOperationsTimeout(judge, history, timeout)
+			verdict = porcupine.CheckOperationsTimeout(models[model], history, timeout)
 			took := time.Since(started)
 			if took < best {
 				best = took
@@ -134,6 +190,7 @@ func main() {
 				break
 			}
 		}
-		fmt.Printf("%s\t%s\t%.4f\n", path, verdict, float64(best.Nanoseconds())/1e6)
+		took := float64(best.Nanoseconds()) / 1e6
+		fmt.Printf("%s\t%s\t%.4f\t%s\n", path, verdict, took, peakKiB())
 	}
 }

@@ -14,7 +14,7 @@ use pyo3::PyErr;
 
 use crate::machine::{Machine, REFUSED};
 use crate::memory::Mixed;
-use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Words};
+use crate::native::{counter_words, Got, Grow, Kind, Op, Register, Sequence, Shape, Words};
 use crate::oracle::linearizable;
 use crate::problem::{Problem, Raw, NONE};
 use crate::search::{search, Limits, Outcome};
@@ -41,21 +41,10 @@ impl Dice {
 }
 
 /// An operation before its output is known, and what it may come out as.
-trait Asking: Clone + Eq + std::hash::Hash + std::fmt::Debug {
-    fn pure(&self) -> bool;
-}
+trait Asking: Kind + std::fmt::Debug {}
 
-impl Asking for Op {
-    fn pure(&self) -> bool {
-        Op::pure(self)
-    }
-}
-
-impl Asking for Grow<u8> {
-    fn pure(&self) -> bool {
-        Grow::pure(self)
-    }
-}
+impl Asking for Op {}
+impl Asking for Grow<u8> {}
 
 /// What one model needs: operations as completed in a state (drawn until one fits), and as unknown.
 struct Kit<O> {
@@ -86,13 +75,13 @@ pub fn fuzz(
             seed,
             count,
             pulse,
-            &Kit { draw: append, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(ops, b"")) },
+            &Kit { draw: append, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
         ),
         "list" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: list, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(ops, b"")) },
+            &Kit { draw: list, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
         ),
         "counter" => run(
             seed,
@@ -424,7 +413,7 @@ fn run<O: Asking>(
             });
         }
         let truth = linearizable(&raws, &mut *(kit.machine)(ops.clone()))?;
-        let pure: Vec<bool> = ops.iter().map(Asking::pure).collect();
+        let pure: Vec<bool> = ops.iter().map(Kind::pure).collect();
         raws.retain(|raw| !(raw.optional && pure[raw.kind as usize]));
         let told = judge(&raws, &ops, &pure, kit, truth, number)?;
         if let Some(objection) = told {

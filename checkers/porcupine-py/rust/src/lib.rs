@@ -5,17 +5,21 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![forbid(unsafe_code)]
 
+mod asked;
 mod clock;
 mod fuzz;
 mod gates;
 mod machine;
 mod memory;
 mod native;
+mod once;
+mod operation;
 mod oracle;
 mod parse;
 mod problem;
 mod resident;
 mod search;
+mod values;
 mod zones;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -147,7 +151,7 @@ impl Search {
             let native = found.is_some();
             let Parsed { raws, pure, machine } = match found {
                 Some(parsed) => parsed,
-                None => match parse::asked(&timed, readonly, take, states, &mut clock) {
+                None => match asked::asked(&timed, readonly, take, states, &mut clock) {
                     Err(error) if clock.passed() && error.is_instance_of::<PyTimeoutError>(py) => {
                         return Ok(None);
                     }
@@ -417,6 +421,58 @@ fn gate_columns(
     })
 }
 
+/// Whether a history is valid at a glance; False, and also when `seconds` are over, leaves the question to Python.
+#[pyfunction]
+#[pyo3(signature = (operations, sees_failures, seconds=None))]
+fn plain(
+    py: Python<'_>,
+    operations: &Bound<'_, PyList>,
+    sees_failures: bool,
+    seconds: Option<f64>,
+) -> PyResult<bool> {
+    guarded(py, || {
+        let mut clock = Clock::new(instant_after(seconds));
+        let found = parse::plain(operations, sees_failures, &mut clock).map(Some);
+        Ok(parse::beside(found, py)?.unwrap_or(false))
+    })
+}
+
+/// A history judged at once, if that can be done: (whether it is legal, steps, the most operations that an order
+/// explained, parts decided, parts). None where the ordinary way has to be gone.
+#[pyfunction]
+#[pyo3(signature = (operations, spec, keyed, zones, seconds=None, memory_bytes=None))]
+fn judged_at_once<'py>(
+    py: Python<'py>,
+    operations: &Bound<'py, PyList>,
+    spec: &Bound<'py, PyAny>,
+    keyed: bool,
+    zones: bool,
+    seconds: Option<f64>,
+    memory_bytes: Option<usize>,
+) -> PyResult<Option<(bool, u64, u32, u32, u32)>> {
+    guarded(py, || {
+        let asked = once::Asked { keyed, zones, until: instant_after(seconds), memory_bytes };
+        let found = parse::beside(once::judge(operations, &spec_of(spec)?, &asked), py)?;
+        Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts)))
+    })
+}
+
+/// For benchmarks: the best seconds of some rounds for reading a ready model's history, for getting ready for the
+/// search, and for the search. None where a history is not judged at once.
+#[pyfunction]
+fn _bench<'py>(
+    py: Python<'py>,
+    operations: &Bound<'py, PyList>,
+    spec: &Bound<'py, PyAny>,
+    keyed: bool,
+    rounds: usize,
+) -> PyResult<Option<[f64; 3]>> {
+    guarded(py, || {
+        let asked = once::Asked { keyed, zones: false, until: None, memory_bytes: None };
+        once::bench(operations, &spec_of(spec)?, &asked, rounds)
+    })
+}
+
 /// The oracle's verdict on a ready model's history of at most 64 operations; None where it does not apply.
 #[pyfunction]
 fn _oracle<'py>(
@@ -460,11 +516,15 @@ fn _fuzz_gate(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<fu
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("API", API)?;
+    module.add_class::<operation::Operation>()?;
     module.add_class::<Search>()?;
     module.add_function(wrap_pyfunction!(zones_of, module)?)?;
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
     module.add_function(wrap_pyfunction!(gate, module)?)?;
     module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
+    module.add_function(wrap_pyfunction!(plain, module)?)?;
+    module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
+    module.add_function(wrap_pyfunction!(_bench, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz_gate, module)?)?;

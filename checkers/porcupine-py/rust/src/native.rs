@@ -54,9 +54,14 @@ pub enum Op {
     Txn(Box<[(bool, u32, u32)]>),
 }
 
-impl Op {
+/// What operations do, as what they are told apart by.
+pub trait Kind: Clone + Eq + Hash {
     /// Whether no state lets it change the state.
-    pub fn pure(&self) -> bool {
+    fn pure(&self) -> bool;
+}
+
+impl Kind for Op {
+    fn pure(&self) -> bool {
         match self {
             Op::Blind
             | Op::Read(_)
@@ -355,55 +360,104 @@ pub enum Grow<T> {
     Append(Box<[T]>),
 }
 
+impl<T: Copy + Eq + Hash> Kind for Grow<T> {
+    fn pure(&self) -> bool {
+        matches!(self, Grow::Blind | Grow::Get(_))
+    }
+}
+
+/// An operation on a sequence; reads and puts by the number of their state.
+enum Stride {
+    Blind,
+    Get(u32),
+    Put(u32),
+    Append { from: usize, to: usize },
+}
+
 /// A string or list that is appended to. A required read sees all that came before, and so binds what may
 /// come: an append after which the next read can no longer see what it saw is no use.
 pub struct Sequence<T> {
-    ops: Vec<Grow<T>>,
-    /// The state's number a read saw, by kind.
-    seen: Vec<u32>,
+    ops: Vec<Stride>,
+    /// What is appended, end to end.
+    tails: Vec<T>,
     states: Interner<T>,
+    /// The state after an append, by the state and the kind.
+    after: Mixed<u64, u32>,
     made: Vec<T>,
 }
 
 impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
-    pub fn new(ops: Vec<Grow<T>>, first: &[T]) -> Sequence<T> {
+    pub fn new(ops: &[Grow<T>], first: &[T]) -> Sequence<T> {
+        let mut made = Sequence::empty(ops.len(), first);
+        for op in ops {
+            match op {
+                Grow::Blind => made.add_blind(),
+                Grow::Get(seen) => made.add_get(seen),
+                Grow::Put(value) => made.add_put(value),
+                Grow::Append(value) => made.add_append(value),
+            }
+        }
+        made
+    }
+
+    /// Without kinds yet; they are numbered in the order in which they are added.
+    pub fn empty(room: usize, first: &[T]) -> Sequence<T> {
         let mut states = Interner::new();
         states.number(first);
-        let seen =
-            ops.iter().map(|op| if let Grow::Get(seen) = op { states.number(seen) } else { NONE }).collect();
-        Sequence { ops, seen, states, made: Vec::new() }
+        let ops = Vec::with_capacity(room);
+        Sequence { ops, tails: Vec::new(), states, after: Mixed::default(), made: Vec::new() }
     }
-}
 
-impl<T> Grow<T> {
-    pub fn pure(&self) -> bool {
-        matches!(self, Grow::Blind | Grow::Get(_))
+    pub fn add_blind(&mut self) {
+        self.ops.push(Stride::Blind);
+    }
+
+    pub fn add_get(&mut self, seen: &[T]) {
+        let seen = self.states.number(seen);
+        self.ops.push(Stride::Get(seen));
+    }
+
+    pub fn add_put(&mut self, value: &[T]) {
+        let value = self.states.number(value);
+        self.ops.push(Stride::Put(value));
+    }
+
+    pub fn add_append(&mut self, value: &[T]) {
+        let from = self.tails.len();
+        self.tails.extend_from_slice(value);
+        self.ops.push(Stride::Append { from, to: self.tails.len() });
     }
 }
 
 impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
     fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
-        Ok(match &self.ops[kind as usize] {
-            Grow::Blind => state,
-            Grow::Get(_) => {
-                if state == self.seen[kind as usize] {
-                    state
-                } else {
-                    REFUSED
+        Ok(match self.ops[kind as usize] {
+            Stride::Blind => state,
+            Stride::Get(seen) if state == seen => state,
+            Stride::Get(_) => REFUSED,
+            Stride::Put(value) => value,
+            Stride::Append { from, to } => {
+                let key = u64::from(state) << 32 | u64::from(kind);
+                if let Some(&known) = self.after.get(&key) {
+                    return Ok(known);
                 }
-            }
-            Grow::Put(value) => self.states.number(value),
-            Grow::Append(value) => {
                 self.made.clear();
                 self.made.extend_from_slice(self.states.get(state));
-                self.made.extend_from_slice(value);
-                self.states.number(&self.made)
+                self.made.extend_from_slice(&self.tails[from..to]);
+                let after = self.states.number(&self.made);
+                self.after.insert(key, after);
+                after
             }
         })
     }
 
+    fn direct(&self) -> bool {
+        true
+    }
+
     fn held(&self) -> Held {
-        self.states.held()
+        let now = self.tails.capacity() * std::mem::size_of::<T>() + table_bytes(&self.after);
+        Held { now, soon: growth_bytes(&self.after) } + self.states.held()
     }
 
     fn grows(&self) -> bool {
@@ -412,13 +466,16 @@ impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
 
     fn role(&self, kind: u32) -> Role {
         match self.ops[kind as usize] {
-            Grow::Get(_) => Role::Observer,
-            Grow::Put(_) => Role::Reset,
+            Stride::Get(_) => Role::Observer,
+            Stride::Put(_) => Role::Reset,
             _ => Role::Plain,
         }
     }
 
     fn may_become(&self, state: u32, kind: u32) -> bool {
-        self.states.get(self.seen[kind as usize]).starts_with(self.states.get(state))
+        match self.ops[kind as usize] {
+            Stride::Get(seen) => self.states.get(seen).starts_with(self.states.get(state)),
+            _ => true,
+        }
     }
 }

@@ -6,17 +6,19 @@
 
 use std::collections::HashMap;
 
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use crate::clock::Clock;
 use crate::gates::{Entry, NEVER};
 use crate::machine::Machine;
-use crate::memory::{Held, Mixed};
-use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Told, Words};
+use crate::memory::Mixed;
+use crate::native::{counter_words, Got, Grow, Kind, Op, Register, Sequence, Shape, Told, Words};
+use crate::operation::Operation;
 use crate::problem::{Raw, NONE};
+use crate::values::{Name, Names, Values};
 
 const COUNT_MAX: i64 = 1 << 40;
 
@@ -41,6 +43,10 @@ impl Marks {
         })
     }
 
+    pub fn unknown<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.unknown.bind(py)
+    }
+
     pub fn is_unknown(&self, value: &Bound<'_, PyAny>) -> bool {
         value.is(&self.unknown)
     }
@@ -62,54 +68,6 @@ pub fn beside<T>(result: PyResult<Option<T>>, py: Python<'_>) -> PyResult<Option
     }
 }
 
-/// Numbers for values, equal for equal ones.
-pub struct Values<'py> {
-    /// Whole numbers by themselves, for speed, until a value comes that could be equal to one.
-    whole: Mixed<i64, u32>,
-    rest: Bound<'py, PyDict>,
-    mixed: bool,
-    pub known: Vec<Bound<'py, PyAny>>,
-}
-
-impl<'py> Values<'py> {
-    pub fn new(py: Python<'py>) -> Values<'py> {
-        Values { whole: Mixed::default(), rest: PyDict::new(py), mixed: false, known: Vec::new() }
-    }
-
-    /// None for a value that differs from itself.
-    pub fn number(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
-        let made = self.known.len() as u32;
-        let exact = value.is_exact_instance_of::<PyInt>();
-        if exact && !self.mixed {
-            if let Ok(whole) = value.extract::<i64>() {
-                let found = *self.whole.entry(whole).or_insert(made);
-                if found == made {
-                    self.known.push(value.clone());
-                }
-                return Ok(Some(found));
-            }
-        }
-        let plain = exact || value.is_none() || value.is_exact_instance_of::<PyString>();
-        if !plain {
-            if !self.mixed {
-                self.mixed = true;
-                for (&whole, &number) in &self.whole {
-                    self.rest.set_item(whole, number)?;
-                }
-            }
-            if !value.eq(value)? {
-                return Ok(None);
-            }
-        }
-        if let Some(found) = self.rest.get_item(value)? {
-            return Ok(Some(found.extract()?));
-        }
-        self.rest.set_item(value, made)?;
-        self.known.push(value.clone());
-        Ok(Some(made))
-    }
-}
-
 /// The columns of a history: what counts, when it was called and when it returned.
 pub struct Timed<'py> {
     pub source: u32,
@@ -118,6 +76,60 @@ pub struct Timed<'py> {
     pub optional: bool,
     pub input: Bound<'py, PyAny>,
     pub output: Bound<'py, PyAny>,
+}
+
+/// An operation's outcome, call, return time, input and output.
+pub fn fields<'py>(operation: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>; 5]> {
+    let py = operation.py();
+    if let Ok(own) = operation.cast_exact::<Operation>() {
+        let own = own.try_borrow()?;
+        let shown = |field: &Py<PyAny>| field.bind(py).clone();
+        return Ok([
+            shown(&own.outcome),
+            shown(&own.call),
+            shown(&own.return_time),
+            shown(&own.input),
+            shown(&own.output),
+        ]);
+    }
+    Ok([
+        operation.getattr(pyo3::intern!(py, "outcome"))?,
+        operation.getattr(pyo3::intern!(py, "call"))?,
+        operation.getattr(pyo3::intern!(py, "return_time"))?,
+        operation.getattr(pyo3::intern!(py, "input"))?,
+        operation.getattr(pyo3::intern!(py, "output"))?,
+    ])
+}
+
+/// Whether history.py's validate has nothing to say of any of these, at a glance. False says nothing.
+pub fn plain(operations: &Bound<'_, PyList>, sees_failures: bool, clock: &mut Clock) -> PyResult<bool> {
+    let py = operations.py();
+    for operation in operations.iter() {
+        clock.tick(py)?;
+        let Ok(own) = operation.cast_exact::<Operation>() else { return Ok(false) };
+        let own = own.try_borrow()?;
+        let (call, back) = (own.call.bind(py), own.return_time.bind(py));
+        let Ok(outcome) = own.outcome.bind(py).cast_exact::<PyString>() else { return Ok(false) };
+        let returns = match outcome.to_str()? {
+            "ok" => true,
+            "fail" => sees_failures,
+            "info" => false,
+            _ => return Ok(false),
+        };
+        if !call.is_exact_instance_of::<PyInt>() {
+            return Ok(false);
+        }
+        if returns {
+            if !back.is_exact_instance_of::<PyInt>() {
+                return Ok(false);
+            }
+            match (call.extract::<i64>(), back.extract::<i64>()) {
+                (Ok(call), Ok(back)) if call <= back => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The operations that count, with UNKNOWN as the output of optional ones. None for times that are not
@@ -129,42 +141,25 @@ pub fn timed<'py>(
 ) -> PyResult<Option<Vec<Timed<'py>>>> {
     let py = operations.py();
     let unknown = Marks::get(py)?.unknown.bind(py);
-    let names = [
-        pyo3::intern!(py, "outcome"),
-        pyo3::intern!(py, "call"),
-        pyo3::intern!(py, "return_time"),
-        pyo3::intern!(py, "input"),
-        pyo3::intern!(py, "output"),
-    ];
     let mut found = Vec::with_capacity(operations.len());
     for (source, operation) in operations.iter().enumerate() {
         clock.tick(py)?;
-        let outcome = operation.getattr(names[0])?;
+        let [outcome, call, ret, input, output] = fields(&operation)?;
         let outcome = outcome.cast::<PyString>()?.to_str()?;
         let optional = outcome == "info";
         if !optional && outcome != "ok" && !sees_failures {
             continue;
         }
-        let call = operation.getattr(names[1])?;
-        if !call.is_instance_of::<PyInt>() {
+        if !call.is_instance_of::<PyInt>() || !(optional || ret.is_instance_of::<PyInt>()) {
             return Ok(None);
         }
-        let ret = if optional {
-            0
-        } else {
-            let ret = operation.getattr(names[2])?;
-            if !ret.is_instance_of::<PyInt>() {
-                return Ok(None);
-            }
-            ret.extract()?
-        };
         found.push(Timed {
             source: source as u32,
             call: call.extract()?,
-            ret,
+            ret: if optional { 0 } else { ret.extract()? },
             optional,
-            input: operation.getattr(names[3])?,
-            output: if optional { unknown.clone() } else { operation.getattr(names[4])? },
+            input,
+            output: if optional { unknown.clone() } else { output },
         });
     }
     Ok(Some(found))
@@ -185,21 +180,107 @@ pub struct Spec<'py> {
     pub skip: usize,
 }
 
-struct Reader<'py, 'm> {
+/// Reads what operations do, on numbers in place of values.
+pub struct Reader<'py, 'm> {
     marks: &'m Marks,
     values: Values<'py>,
     keys: Values<'py>,
+    names: Names<'py>,
     spec: &'m Spec<'py>,
+    pub twin: Twin,
 }
 
-impl<'py> Reader<'py, '_> {
+/// A ready model's version here: strings, lists, or what has a state of words, and whether it swaps.
+#[derive(Clone, Copy)]
+pub enum Twin {
+    Text,
+    List,
+    Words(Shape, bool),
+}
+
+impl<'py, 'm> Reader<'py, 'm> {
+    /// For `count` operations. None for a model without a twin, or with first states that the twin does not know.
+    pub fn new(py: Python<'py>, spec: &'m Spec<'py>, count: usize) -> PyResult<Option<Self>> {
+        let twin = match spec.name.as_str() {
+            "append" => Twin::Text,
+            "list" => Twin::List,
+            "register" => Twin::Words(Shape::Register, false),
+            "cas-register" => Twin::Words(Shape::Register, true),
+            "counter" => Twin::Words(Shape::Counter, false),
+            "set" => Twin::Words(Shape::Set, false),
+            "queue" => Twin::Words(Shape::Queue, false),
+            "stack" => Twin::Words(Shape::Stack, false),
+            "priority" => Twin::Words(Shape::Priority, false),
+            "semaphore" => Twin::Words(Shape::Semaphore(spec.initial.extract()?), false),
+            "registers" => Twin::Words(Shape::Registers, false),
+            _ => return Ok(None),
+        };
+        let mut reader = Reader {
+            marks: Marks::get(py)?,
+            // Strings that are appended to are seen once each.
+            values: if matches!(twin, Twin::Text) { Values::with_room(py, count) } else { Values::new(py) },
+            keys: Values::new(py),
+            names: Names::new(),
+            spec,
+            twin,
+        };
+        // The initial value has the number 0.
+        let numbered = matches!(twin, Twin::Words(Shape::Register | Shape::Registers, _));
+        let known = !numbered || reader.value(&spec.initial)?.is_some();
+        Ok(known.then_some(reader))
+    }
+
+    /// None where values that must have an order have none.
+    pub fn machine(&mut self, shape: Shape, mut ops: Vec<Op>) -> PyResult<Option<Box<dyn Machine>>> {
+        if shape == Shape::Register {
+            return Ok(Some(Box::new(Register { ops })));
+        }
+        let first = match shape {
+            Shape::Counter => {
+                let Some(value) = self.whole(&self.spec.initial)? else { return Ok(None) };
+                counter_words(value).to_vec()
+            }
+            Shape::Semaphore(permits) => vec![permits],
+            Shape::Registers => vec![0; self.keys.known.len()],
+            _ => Vec::new(),
+        };
+        if shape == Shape::Priority && !self.rank(ops.iter_mut())? {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Words::new(shape, ops, &first))))
+    }
+
+    /// The machine of operations on strings, by their codes.
+    pub fn text_machine(&self, codes: &[TextCode]) -> PyResult<Box<dyn Machine>> {
+        let mut made = Sequence::empty(codes.len(), text(&self.spec.initial)?.as_bytes());
+        for &TextCode(code) in codes {
+            let (doing, number, _) = decoded(code);
+            match doing {
+                BLIND => made.add_blind(),
+                READ => made.add_get(text(&self.values.known[number as usize])?.as_bytes()),
+                WRITE => made.add_put(text(&self.values.known[number as usize])?.as_bytes()),
+                _ => made.add_append(text(&self.values.known[number as usize])?.as_bytes()),
+            }
+        }
+        Ok(Box::new(made))
+    }
+
+    /// How many different values were read.
+    pub fn values_known(&self) -> usize {
+        self.values.known.len()
+    }
+
+    /// The number of a part's key; None for one that differs from itself.
+    pub fn key(&mut self, key: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
+        self.keys.number(key)
+    }
+
     fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
         self.values.number(value)
     }
 
     fn argument(&mut self, input: &Bound<'py, PyTuple>, at: usize) -> PyResult<Option<u32>> {
-        let value = input.get_item(1 + self.spec.skip + at)?;
-        self.value(&value)
+        self.value(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
     }
 
     fn told(&self, output: &Bound<'py, PyAny>) -> Told {
@@ -247,49 +328,26 @@ impl<'py> Reader<'py, '_> {
         Ok(Some(found))
     }
 
-    fn op(
-        &mut self,
-        shape: Shape,
-        swaps: bool,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Op>> {
-        let name = input.get_item(0)?;
-        let name = name.cast::<PyString>()?.to_str()?;
+    pub fn op(&mut self, input: &Bound<'py, PyTuple>, output: &Bound<'py, PyAny>) -> PyResult<Option<Op>> {
+        let Twin::Words(shape, _) = self.twin else { return Ok(None) };
+        if shape == Shape::Register {
+            return match self.register_code(input, output)? {
+                Some(code) => self.register_of(code).map(Some),
+                None => Ok(None),
+            };
+        }
+        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
         let unknown = self.marks.is_unknown(output);
         Ok(match (shape, name) {
-            (Shape::Register, "read") => {
-                if unknown {
-                    Some(Op::Blind)
-                } else {
-                    self.value(output)?.map(Op::Read)
-                }
-            }
-            (Shape::Register, "write") => self.argument(input, 0)?.map(Op::Write),
-            (Shape::Register, "cas") if swaps => {
-                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
-                    return Ok(None);
-                };
-                if unknown {
-                    Some(Op::MaySwap(old, new))
-                } else if let Some(told) = self.told(output) {
-                    Some(if told { Op::Swap(old, new) } else { Op::NoSwap(old) })
-                } else {
-                    match self.marks.saw(output)? {
-                        Some(seen) => self.value(&seen)?.map(|seen| Op::Saw(old, seen)),
-                        None => None,
-                    }
-                }
-            }
-            (Shape::Counter, "add") => self.whole(&input.get_item(1)?)?.map(Op::Add),
-            (Shape::Counter, "read") => {
+            (Shape::Counter, Name::Add) => self.whole(&input.get_item(1)?)?.map(Op::Add),
+            (Shape::Counter, Name::Read) => {
                 if unknown {
                     Some(Op::Blind)
                 } else {
                     self.whole(output)?.map(Op::Count)
                 }
             }
-            (Shape::Counter, "add_and_get") => {
+            (Shape::Counter, Name::AddAndGet) => {
                 let Some(by) = self.whole(&input.get_item(1)?)? else { return Ok(None) };
                 if unknown {
                     Some(Op::Add(by))
@@ -297,14 +355,14 @@ impl<'py> Reader<'py, '_> {
                     self.whole(output)?.map(|seen| Op::AddGet(by, seen))
                 }
             }
-            (Shape::Set, "add") => self.argument(input, 0)?.map(|v| Op::Insert(v, self.told(output))),
-            (Shape::Set, "remove") => self.argument(input, 0)?.map(|v| Op::Remove(v, self.told(output))),
-            (Shape::Set, "contains") => match (self.argument(input, 0)?, self.told(output)) {
+            (Shape::Set, Name::Add) => self.argument(input, 0)?.map(|v| Op::Insert(v, self.told(output))),
+            (Shape::Set, Name::Remove) => self.argument(input, 0)?.map(|v| Op::Remove(v, self.told(output))),
+            (Shape::Set, Name::Contains) => match (self.argument(input, 0)?, self.told(output)) {
                 (Some(_), _) if unknown => Some(Op::Blind),
                 (Some(value), Some(seen)) => Some(Op::Has(value, seen)),
                 _ => None,
             },
-            (Shape::Set, "read") => {
+            (Shape::Set, Name::Read) => {
                 if unknown {
                     Some(Op::Blind)
                 } else {
@@ -315,19 +373,19 @@ impl<'py> Reader<'py, '_> {
                     })
                 }
             }
-            (Shape::Queue, "enqueue") | (Shape::Stack | Shape::Priority, "push") => {
+            (Shape::Queue, Name::Enqueue) | (Shape::Stack | Shape::Priority, Name::Push) => {
                 self.argument(input, 0)?.map(Op::Put)
             }
-            (Shape::Queue, "dequeue") | (Shape::Stack | Shape::Priority, "pop") => {
+            (Shape::Queue, Name::Dequeue) | (Shape::Stack | Shape::Priority, Name::Pop) => {
                 self.got(output)?.map(Op::Take)
             }
-            (Shape::Queue | Shape::Stack | Shape::Priority, "peek") => self.got(output)?.map(Op::Look),
-            (Shape::Semaphore(permits), "acquire" | "release") => {
+            (Shape::Queue | Shape::Stack | Shape::Priority, Name::Peek) => self.got(output)?.map(Op::Look),
+            (Shape::Semaphore(permits), Name::Acquire | Name::Release) => {
                 let count = if input.len() > 1 { self.whole(&input.get_item(1)?)? } else { Some(1) };
                 match count {
                     Some(count) if (0..=i64::from(permits)).contains(&count) => {
                         let told = self.told(output);
-                        Some(if name == "acquire" {
+                        Some(if name == Name::Acquire {
                             Op::Acquire(count as u32, told)
                         } else {
                             Op::Release(count as u32, told)
@@ -336,7 +394,7 @@ impl<'py> Reader<'py, '_> {
                     _ => None,
                 }
             }
-            (Shape::Registers, "txn") => self.txn(input, output, unknown)?,
+            (Shape::Registers, Name::Txn) => self.txn(input, output, unknown)?,
             _ => None,
         })
     }
@@ -386,42 +444,128 @@ impl<'py> Reader<'py, '_> {
         Ok(Some(Op::Txn(found.into())))
     }
 
-    fn grow(
+    pub fn grow(
         &mut self,
         input: &Bound<'py, PyTuple>,
         output: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Grow<u32>>> {
-        let name = input.get_item(0)?;
-        Ok(match name.cast::<PyString>()?.to_str()? {
-            "read" if self.marks.is_unknown(output) => Some(Grow::Blind),
-            "read" => self.elements(output, false)?.map(|seen| Grow::Get(seen.into())),
-            "append" => self.argument(input, 0)?.map(|value| Grow::Append([value].into())),
+        Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
+            Name::Read if self.marks.is_unknown(output) => Some(Grow::Blind),
+            Name::Read => self.elements(output, false)?.map(|seen| Grow::Get(seen.into())),
+            Name::Append => self.argument(input, 0)?.map(|value| Grow::Append([value].into())),
             _ => None,
         })
     }
 
-    fn text(
+    pub fn text(
         &mut self,
         input: &Bound<'py, PyTuple>,
         output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Grow<u8>>> {
-        let name = input.get_item(0)?;
-        let at = 1 + self.spec.skip;
-        Ok(match name.cast::<PyString>()?.to_str()? {
-            "get" if self.marks.is_unknown(output) => Some(Grow::Blind),
-            "get" => Some(Grow::Get(bytes(output)?)),
-            "put" => Some(Grow::Put(bytes(&input.get_item(at)?)?)),
-            "append" => Some(Grow::Append(bytes(&input.get_item(at)?)?)),
+    ) -> PyResult<Option<TextCode>> {
+        self.text_code(input, output).map(|code| code.map(TextCode))
+    }
+
+    /// An operation on strings as one number: what it does, and the number of its string.
+    pub fn text_code(
+        &mut self,
+        input: &Bound<'py, PyTuple>,
+        output: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
+        let argument;
+        let (doing, string) = match name {
+            Name::Get if self.marks.is_unknown(output) => return Ok(Some(code(BLIND, 0, 0))),
+            Name::Get => (READ, output),
+            Name::Put | Name::Append => {
+                argument = input.get_borrowed_item(1 + self.spec.skip)?;
+                (if name == Name::Put { WRITE } else { APPEND }, &*argument)
+            }
+            _ => return Ok(None),
+        };
+        if !string.is_exact_instance_of::<PyString>() {
+            return Ok(None);
+        }
+        Ok(self.value(string)?.map(|number| code(doing, number, 0)))
+    }
+
+    /// An operation on a register as one number: what it does, and the numbers of its values.
+    pub fn register_code(
+        &mut self,
+        input: &Bound<'py, PyTuple>,
+        output: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let Twin::Words(Shape::Register, swaps) = self.twin else { return Ok(None) };
+        Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
+            Name::Read if self.marks.is_unknown(output) => Some(code(BLIND, 0, 0)),
+            Name::Read => self.value(output)?.map(|seen| code(READ, seen, 0)),
+            Name::Write => self.argument(input, 0)?.map(|new| code(WRITE, new, 0)),
+            Name::Cas if swaps => {
+                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
+                    return Ok(None);
+                };
+                if self.marks.is_unknown(output) {
+                    Some(code(MAY_SWAP, old, new))
+                } else if let Some(told) = self.told(output) {
+                    Some(if told { code(SWAP, old, new) } else { code(NO_SWAP, old, 0) })
+                } else {
+                    match self.marks.saw(output)? {
+                        Some(seen) => self.value(&seen)?.map(|seen| code(SAW, old, seen)),
+                        None => None,
+                    }
+                }
+            }
             _ => None,
+        })
+    }
+
+    pub fn register_of(&self, code: u64) -> PyResult<Op> {
+        let (doing, a, b) = decoded(code);
+        Ok(match doing {
+            BLIND => Op::Blind,
+            READ => Op::Read(a),
+            WRITE => Op::Write(a),
+            SWAP => Op::Swap(a, b),
+            NO_SWAP => Op::NoSwap(a),
+            SAW => Op::Saw(a, b),
+            _ => Op::MaySwap(a, b),
         })
     }
 }
 
-fn bytes(value: &Bound<'_, PyAny>) -> PyResult<Box<[u8]>> {
-    if !value.is_exact_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("not a string"));
+// What an operation does, in the upper bits of its code.
+const BLIND: u64 = 0;
+const READ: u64 = 1;
+const WRITE: u64 = 2;
+const APPEND: u64 = 3;
+const SWAP: u64 = 4;
+const NO_SWAP: u64 = 5;
+const SAW: u64 = 6;
+const MAY_SWAP: u64 = 7;
+/// The bits that the number of a value has in a code: more values than memory holds.
+const VALUE_BITS: u32 = 30;
+
+fn code(doing: u64, a: u32, b: u32) -> u64 {
+    assert!((a | b) >> VALUE_BITS == 0, "too many values");
+    doing << (2 * VALUE_BITS) | u64::from(a) << VALUE_BITS | u64::from(b)
+}
+
+fn decoded(code: u64) -> (u64, u32, u32) {
+    let low = |bits: u64| (bits & ((1 << VALUE_BITS) - 1)) as u32;
+    (code >> (2 * VALUE_BITS), low(code >> VALUE_BITS), low(code))
+}
+
+/// An operation on strings, by its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TextCode(pub u64);
+
+impl Kind for TextCode {
+    fn pure(&self) -> bool {
+        matches!(decoded(self.0).0, BLIND | READ)
     }
-    Ok(value.cast::<PyString>()?.to_str()?.as_bytes().into())
+}
+
+fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    Ok(value.cast_exact::<PyString>()?.to_str()?)
 }
 
 /// A ready model's history as its gate takes it, with values below a bound.
@@ -434,36 +578,45 @@ pub enum Gated {
 /// None where the gate in Python must be asked.
 pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
     let py = spec.initial.py();
-    let mut reader = Reader { marks: Marks::get(py)?, values: Values::new(py), keys: Values::new(py), spec };
-    let shape = match spec.name.as_str() {
-        "append" => {
-            let initial = bytes(&spec.initial)?;
-            let ops = entries(operations, clock, |i, o| reader.text(i, o))?;
-            return Ok(ops.map(|ops| Gated::Text { ops, initial }));
+    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
+    match reader.twin {
+        Twin::Text => {
+            let initial = text(&spec.initial)?.as_bytes().into();
+            let Some(codes) = entries(operations, clock, |i, o| reader.text(i, o))? else { return Ok(None) };
+            let mut ops = Vec::with_capacity(codes.len());
+            for Entry { call, ret, op: TextCode(code) } in codes {
+                let (doing, number, _) = decoded(code);
+                let string = || text(&reader.values.known[number as usize]).map(|s| Box::from(s.as_bytes()));
+                let op = match doing {
+                    BLIND => Grow::Blind,
+                    READ => Grow::Get(string()?),
+                    WRITE => Grow::Put(string()?),
+                    _ => Grow::Append(string()?),
+                };
+                ops.push(Entry { call, ret, op });
+            }
+            Ok(Some(Gated::Text { ops, initial }))
         }
-        "list" => {
+        Twin::List => {
             let ops = entries(operations, clock, |i, o| reader.grow(i, o))?;
-            return Ok(ops.map(|ops| Gated::List { ops }));
+            Ok(ops.map(|ops| Gated::List { ops }))
         }
-        "counter" => Shape::Counter,
-        "set" => Shape::Set,
-        "queue" => Shape::Queue,
-        "stack" => Shape::Stack,
-        "priority" => Shape::Priority,
-        _ => return Ok(None),
-    };
-    let mut initial = 0;
-    if shape == Shape::Counter {
-        let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
-        initial = value;
+        Twin::Words(shape, _) => {
+            let initial = match shape {
+                Shape::Set | Shape::Queue | Shape::Stack | Shape::Priority => 0,
+                Shape::Counter => {
+                    let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
+                    value
+                }
+                _ => return Ok(None),
+            };
+            let Some(mut ops) = entries(operations, clock, |i, o| reader.op(i, o))? else { return Ok(None) };
+            if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
+                return Ok(None);
+            }
+            Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
+        }
     }
-    let Some(mut ops) = entries(operations, clock, |i, o| reader.op(shape, true, i, o))? else {
-        return Ok(None);
-    };
-    if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
-        return Ok(None);
-    }
-    Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
 }
 
 /// Each operation by itself. None as soon as one cannot be read, or has a time that stands for none.
@@ -495,74 +648,32 @@ pub fn native<'py>(
     clock: &mut Clock,
 ) -> PyResult<Option<Parsed>> {
     let py = spec.initial.py();
-    let mut reader = Reader { marks: Marks::get(py)?, values: Values::new(py), keys: Values::new(py), spec };
-    let initial = &spec.initial;
-    match spec.name.as_str() {
-        "append" => {
-            let first = bytes(initial)?;
-            let Some((raws, kinds)) = kinds(operations, clock, Grow::pure, |i, o| reader.text(i, o))? else {
+    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
+    match reader.twin {
+        Twin::Text => {
+            let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.text(i, o))? else {
                 return Ok(None);
             };
-            Ok(Some(Parsed {
-                raws,
-                pure: kinds.iter().map(Grow::pure).collect(),
-                machine: Box::new(Sequence::new(kinds, &first)),
-            }))
+            let pure = ops.iter().map(Kind::pure).collect();
+            Ok(Some(Parsed { raws, pure, machine: reader.text_machine(&ops)? }))
         }
-        "list" => {
-            let Some((raws, kinds)) = kinds(operations, clock, Grow::pure, |i, o| reader.grow(i, o))? else {
+        Twin::List => {
+            let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.grow(i, o))? else {
                 return Ok(None);
             };
-            Ok(Some(Parsed {
-                raws,
-                pure: kinds.iter().map(Grow::pure).collect(),
-                machine: Box::new(Sequence::new(kinds, &[])),
-            }))
+            let pure = ops.iter().map(Kind::pure).collect();
+            Ok(Some(Parsed { raws, pure, machine: Box::new(Sequence::new(&ops, &[])) }))
         }
-        name => {
-            let shape = match name {
-                "register" | "cas-register" => Shape::Register,
-                "counter" => Shape::Counter,
-                "set" => Shape::Set,
-                "queue" => Shape::Queue,
-                "stack" => Shape::Stack,
-                "priority" => Shape::Priority,
-                "semaphore" => Shape::Semaphore(initial.extract()?),
-                "registers" => Shape::Registers,
-                _ => return Ok(None),
-            };
+        Twin::Words(shape, _) => {
             if shape == Shape::Counter && operations.len() > 1 << 20 {
                 return Ok(None);
             }
-            let mut first: Vec<u32> = Vec::new();
-            match shape {
-                // The initial value has the number 0.
-                Shape::Register | Shape::Registers if reader.value(initial)?.is_none() => return Ok(None),
-                Shape::Counter => {
-                    let Some(value) = reader.whole(initial)? else { return Ok(None) };
-                    first.extend(counter_words(value));
-                }
-                Shape::Semaphore(permits) => first.push(permits),
-                _ => {}
-            }
-            let Some((raws, mut ops)) =
-                kinds(operations, clock, Op::pure, |i, o| reader.op(shape, name != "register", i, o))?
-            else {
+            let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.op(i, o))? else {
                 return Ok(None);
             };
-            if shape == Shape::Registers {
-                first = vec![0; reader.keys.known.len()];
-            }
-            if shape == Shape::Priority && !reader.rank(ops.iter_mut())? {
-                return Ok(None);
-            }
-            let pure = ops.iter().map(Op::pure).collect();
-            let machine: Box<dyn Machine> = if shape == Shape::Register {
-                Box::new(Register { ops })
-            } else {
-                Box::new(Words::new(shape, ops, &first))
-            };
-            Ok(Some(Parsed { raws, pure, machine }))
+            let pure = ops.iter().map(Kind::pure).collect();
+            let machine = reader.machine(shape, ops)?;
+            Ok(machine.map(|machine| Parsed { raws, pure, machine }))
         }
     }
 }
@@ -601,10 +712,9 @@ impl Reader<'_, '_> {
 
 /// Each operation with the number of what it does, and what the numbers stand for. Optional operations
 /// that are pure are left out. None as soon as one cannot be read.
-fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
+fn kinds<'py, O: Kind>(
     operations: &[Timed<'py>],
     clock: &mut Clock,
-    pure: impl Fn(&O) -> bool,
     mut read: impl FnMut(&Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
 ) -> PyResult<Option<(Vec<Raw>, Vec<O>)>> {
     let mut raws = Vec::with_capacity(operations.len());
@@ -617,7 +727,7 @@ fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
         }
         let input = operation.input.cast::<PyTuple>()?;
         let Some(op) = read(input, &operation.output)? else { return Ok(None) };
-        if operation.optional && pure(&op) {
+        if operation.optional && op.pure() {
             continue;
         }
         let kind = match number.get(&op) {
@@ -638,94 +748,4 @@ fn kinds<'py, O: Eq + std::hash::Hash + Clone>(
         });
     }
     Ok(Some((raws, known)))
-}
-
-/// A model written in Python: each transition is asked for once.
-struct Asked {
-    /// take(place in the history, state) -> state, or -1.
-    take: Py<PyAny>,
-    /// The states: their attribute `bytes` is what they weigh.
-    states: Py<PyAny>,
-    sources: Vec<u32>,
-}
-
-impl Machine for Asked {
-    fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
-        Python::attach(|py| {
-            let reached: i64 = self.take.call1(py, (self.sources[kind as usize], state))?.extract(py)?;
-            Ok(u32::try_from(reached).unwrap_or(crate::machine::REFUSED))
-        })
-    }
-
-    fn held(&self) -> Held {
-        // To read an attribute runs no code, so that nothing can be raised here and get lost.
-        let now = Python::attach(|py| {
-            let bytes = self.states.getattr(py, pyo3::intern!(py, "bytes"));
-            bytes.and_then(|bytes| bytes.extract(py)).unwrap_or(0)
-        });
-        Held { now, soon: 0 }
-    }
-}
-
-/// Any model's history. Equal inputs and outputs of equal types are of one kind; what has no hash is of a
-/// kind of its own.
-pub fn asked<'py>(
-    operations: &[Timed<'py>],
-    readonly: Option<&Bound<'py, PyAny>>,
-    take: &Bound<'py, PyAny>,
-    states: &Bound<'py, PyAny>,
-    clock: &mut Clock,
-) -> PyResult<Parsed> {
-    let py = take.py();
-    let number = PyDict::new(py);
-    let mut raws = Vec::with_capacity(operations.len());
-    let mut pure: Vec<bool> = Vec::new();
-    let mut sources: Vec<u32> = Vec::new();
-    for operation in operations {
-        clock.tick(py)?;
-        let made = sources.len() as u32;
-        let kind = kind_of(&number, operation, made)?;
-        if kind == made {
-            sources.push(operation.source);
-            pure.push(match readonly {
-                Some(readonly) => {
-                    clock.look(py)?; // nobody knows how long the model takes
-                    readonly.call1((&operation.input, &operation.output))?.is_truthy()?
-                }
-                None => false,
-            });
-        }
-        if operation.optional && pure[kind as usize] {
-            continue;
-        }
-        raws.push(Raw {
-            call: operation.call,
-            ret: operation.ret,
-            optional: operation.optional,
-            kind,
-            source: operation.source,
-        });
-    }
-    let machine = Box::new(Asked { take: take.clone().unbind(), states: states.clone().unbind(), sources });
-    Ok(Parsed { raws, pure, machine })
-}
-
-fn kind_of(number: &Bound<'_, PyDict>, operation: &Timed<'_>, made: u32) -> PyResult<u32> {
-    let py = number.py();
-    // 1 == True, but a model may tell them apart.
-    let types = if operation.input.is_exact_instance_of::<PyTuple>() {
-        PyTuple::new(py, operation.input.cast::<PyTuple>()?.iter().map(|part| part.get_type()))?
-    } else {
-        PyTuple::new(py, [operation.input.get_type()])?
-    };
-    let key = (&operation.input, &operation.output, operation.output.get_type(), types).into_pyobject(py)?;
-    match number.get_item(&key) {
-        Ok(Some(found)) => found.extract(),
-        Ok(None) => {
-            number.set_item(&key, made)?;
-            Ok(made)
-        }
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(made),
-        Err(error) => Err(error),
-    }
 }

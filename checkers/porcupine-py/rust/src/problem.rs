@@ -52,6 +52,12 @@ struct Lists {
 }
 
 impl Lists {
+    fn with_room(places: usize, total: usize) -> Lists {
+        let mut from = Vec::with_capacity(places + 1);
+        from.push(0);
+        Lists { from, all: Vec::with_capacity(total) }
+    }
+
     fn at(&self, e: u32) -> &[u32] {
         &self.all[self.from[e as usize] as usize..self.from[e as usize + 1] as usize]
     }
@@ -72,91 +78,99 @@ impl Problem {
         room_bytes: Option<usize>,
     ) -> Option<Problem> {
         let count = raws.len();
-        let mut by_call: Vec<u32> = (0..count as u32).filter(|&o| !raws[o as usize].optional).collect();
-        by_call.sort_by_key(|&o| raws[o as usize].call);
+        let mut calls: Vec<(i64, u32)> = Vec::with_capacity(count);
+        let mut optional_calls: Vec<(i64, u32)> = Vec::new();
+        for (o, raw) in raws.iter().enumerate() {
+            let goal = if raw.optional { &mut optional_calls } else { &mut calls };
+            goal.push((raw.call, o as u32));
+        }
+        in_order(&mut calls);
+        in_order(&mut optional_calls);
         // Of those that return together, the one that was called first counts as the first.
-        let mut by_return = by_call.clone();
-        by_return.sort_by_key(|&o| raws[o as usize].ret);
-        let mut optional: Vec<u32> = (0..count as u32).filter(|&o| raws[o as usize].optional).collect();
-        optional.sort_by_key(|&o| raws[o as usize].call);
-        let returns = by_return.len();
+        let mut backs: Vec<(i64, u32)> = calls.iter().map(|&(_, o)| (raws[o as usize].ret, o)).collect();
+        in_order(&mut backs);
+        let returns = backs.len();
 
         let mut place = vec![NONE; count];
-        for (e, &o) in by_return.iter().enumerate() {
+        for (e, &(_, o)) in backs.iter().enumerate() {
             place[o as usize] = e as u32;
         }
         let mut opens = vec![0u32; count];
-        for members in [&by_call, &optional] {
-            let mut e = 0;
-            for &o in members.iter() {
-                while e < returns && raws[by_return[e] as usize].ret < raws[o as usize].call {
-                    e += 1;
-                }
-                opens[o as usize] = e as u32;
-            }
-        }
-
         let mut bit = vec![0u32; count];
         let mut slots = 0;
         let mut free: Vec<u32> = Vec::new();
         let mut passed = 0;
-        let mut total = 0usize;
-        for &o in &by_call {
-            while passed < opens[o as usize] {
-                free.push(bit[by_return[passed as usize] as usize]);
+        let (mut total, mut total_pure) = (0usize, 0usize);
+        for &(call, o) in &calls {
+            let o = o as usize;
+            while backs[passed].0 < call {
+                free.push(bit[backs[passed].1 as usize]);
                 passed += 1;
             }
-            bit[o as usize] = free.pop().unwrap_or_else(|| {
+            opens[o] = passed as u32;
+            bit[o] = free.pop().unwrap_or_else(|| {
                 slots += 1;
                 slots - 1
             });
-            total += (place[o as usize] - opens[o as usize] + 1) as usize;
+            let length = place[o] as usize - passed + 1;
+            total += length;
+            if pure_kind[raws[o].kind as usize] {
+                total_pure += length;
+            }
         }
         if total > room_bytes.map_or(OPEN_MAX, |room| OPEN_MAX.min(room / 4)) {
             return None;
         }
-        for (position, &o) in optional.iter().enumerate() {
+        let mut passed = 0;
+        for (position, &(call, o)) in optional_calls.iter().enumerate() {
+            while passed < returns && backs[passed].0 < call {
+                passed += 1;
+            }
+            opens[o as usize] = passed as u32;
             bit[o as usize] = position as u32;
         }
 
         let mut before = vec![NONE; count];
-        for members in [&by_return, &optional] {
+        for members in [&backs, &optional_calls] {
+            if members.is_empty() {
+                continue;
+            }
             let mut last = vec![NONE; kinds];
-            for &o in members.iter() {
+            for &(_, o) in members.iter() {
                 let kind = raws[o as usize].kind as usize;
                 before[o as usize] = last[kind];
                 last[kind] = o;
             }
         }
 
-        let kind: Vec<u32> = raws.iter().map(|r| r.kind).collect();
-        let pure: Vec<bool> = raws.iter().map(|r| pure_kind[r.kind as usize]).collect();
         let mut optional_open = vec![0u32; returns];
-        let mut reached = 0;
-        for (e, open) in optional_open.iter_mut().enumerate() {
-            while reached < optional.len() && opens[optional[reached] as usize] <= e as u32 {
-                reached += 1;
+        if !optional_calls.is_empty() {
+            let mut reached = 0;
+            for (e, open) in optional_open.iter_mut().enumerate() {
+                while reached < optional_calls.len() && opens[optional_calls[reached].1 as usize] <= e as u32
+                {
+                    reached += 1;
+                }
+                *open = reached as u32;
             }
-            *open = reached as u32;
         }
 
         let mut problem = Problem {
-            kind,
+            kind: raws.iter().map(|r| r.kind).collect(),
             source: raws.iter().map(|r| r.source).collect(),
             opens,
             place,
             bit,
             before,
-            pure,
-            by_return,
-            optional,
+            pure: raws.iter().map(|r| pure_kind[r.kind as usize]).collect(),
+            by_return: backs.iter().map(|&(_, o)| o).collect(),
+            optional: optional_calls.iter().map(|&(_, o)| o).collect(),
             optional_open,
             slots: slots as usize,
-            open_pure: Lists { from: Vec::new(), all: Vec::new() },
-            open_other: Lists { from: Vec::new(), all: Vec::new() },
+            open_pure: Lists::with_room(returns, total_pure),
+            open_other: Lists::with_room(returns, total - total_pure),
         };
-        problem.open_pure = problem.lists(&by_call, true);
-        problem.open_other = problem.lists(&by_call, false);
+        problem.list_open(&calls);
         Some(problem)
     }
 
@@ -178,27 +192,53 @@ impl Problem {
         4 * (self.open_pure.all.len() + self.open_other.all.len()) + 48 * self.kind.len()
     }
 
-    fn lists(&self, by_call: &[u32], pure: bool) -> Lists {
-        let mut found = Lists { from: Vec::with_capacity(self.by_return.len() + 1), all: Vec::new() };
-        let mut open: Vec<u32> = Vec::new();
+    /// Note for each place who is open there, in the order of returns.
+    fn list_open(&mut self, calls: &[(i64, u32)]) {
+        let mut open: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
         let mut next = 0;
-        found.from.push(0);
-        for e in 0..self.returns() {
-            while next < by_call.len() && self.opens[by_call[next] as usize] <= e {
-                let o = by_call[next];
+        for e in 0..self.by_return.len() {
+            while next < calls.len() && self.opens[calls[next].1 as usize] <= e as u32 {
+                let o = calls[next].1;
                 next += 1;
-                if self.pure[o as usize] == pure {
-                    let at = open.partition_point(|&p| self.place[p as usize] < self.place[o as usize]);
-                    open.insert(at, o);
+                let open = &mut open[usize::from(self.pure[o as usize])];
+                let place = self.place[o as usize];
+                // Those called last mostly return last.
+                let mut at = open.len();
+                while at > 0 && self.place[open[at - 1] as usize] > place {
+                    at -= 1;
                 }
+                open.insert(at, o);
             }
-            found.all.extend_from_slice(&open);
-            found.from.push(found.all.len() as u32);
+            for (goal, open) in [&mut self.open_other, &mut self.open_pure].into_iter().zip(&open) {
+                goal.all.extend_from_slice(open);
+                goal.from.push(goal.all.len() as u32);
+            }
             // The lists stand in the order of returns, so the one that leaves stands first.
-            if open.first() == Some(&self.by_return[e as usize]) {
-                open.remove(0);
-            }
+            let gone = self.by_return[e];
+            open[usize::from(self.pure[gone as usize])].remove(0);
         }
-        found
+    }
+}
+
+/// Moves that putting in order one by one may take, for each item.
+const MOVES: usize = 24;
+
+/// Sort by time; equal times stay as they are. Times of a history mostly are in order, or not far from it: as far as
+/// operations overlap.
+fn in_order(times: &mut [(i64, u32)]) {
+    let mut moves = MOVES * times.len();
+    for at in 1..times.len() {
+        let item = times[at];
+        let mut to = at;
+        while to > 0 && times[to - 1].0 > item.0 {
+            times[to] = times[to - 1];
+            to -= 1;
+        }
+        times[to] = item;
+        if moves < at - to {
+            times.sort_by_key(|&(time, _)| time);
+            return;
+        }
+        moves -= at - to;
     }
 }

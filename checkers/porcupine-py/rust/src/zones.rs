@@ -9,8 +9,10 @@ use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 use crate::clock::Clock;
 use crate::gates;
 use crate::memory::Mixed;
-use crate::parse::{Marks, Values};
-use crate::problem::NONE;
+use crate::native::Op;
+use crate::parse::{fields, Marks};
+use crate::problem::{Raw, NONE};
+use crate::values::{Name, Names, Values};
 
 const NEVER: i64 = i64::MAX;
 
@@ -88,54 +90,43 @@ pub fn read<'py>(
     if values.number(initial)?.is_none() {
         return Ok(None);
     }
-    let names = [
-        pyo3::intern!(py, "outcome"),
-        pyo3::intern!(py, "call"),
-        pyo3::intern!(py, "return_time"),
-        pyo3::intern!(py, "input"),
-        pyo3::intern!(py, "output"),
-    ];
+    let mut names = Names::new();
     let at = 1 + skip;
     for operation in operations.iter() {
         clock.tick(py)?;
-        let outcome = operation.getattr(names[0])?;
+        let [outcome, call, ret, input, output] = fields(&operation)?;
         let outcome = outcome.cast::<PyString>()?.to_str()?;
         if outcome == "fail" {
             continue;
         }
         let ok = outcome == "ok";
-        let input = operation.getattr(names[3])?;
         if !input.is_exact_instance_of::<PyTuple>() {
             return Ok(None);
         }
         let input = input.cast::<PyTuple>()?;
-        let name = input.get_item(0)?;
-        let name = name.cast::<PyString>()?.to_str()?;
-        if name == "read" && !ok {
+        let name = names.get(&*input.get_borrowed_item(0)?)?;
+        if name == Name::Read && !ok {
             continue;
         }
-        let call = operation.getattr(names[1])?;
-        let ret = if ok { operation.getattr(names[2])? } else { call.clone() };
+        let ret = if ok { ret } else { call.clone() };
         if !call.is_instance_of::<PyInt>() || !ret.is_instance_of::<PyInt>() {
             return Ok(None);
         }
         let call: i64 = call.extract()?;
         let ret: i64 = if ok { ret.extract()? } else { NEVER };
         match name {
-            "read" => {
-                let output = operation.getattr(names[4])?;
+            Name::Read => {
                 if !marks.is_unknown(&output) {
                     let Some(value) = values.number(&output)? else { return Ok(None) };
                     columns.reads.push((call, ret, value));
                 }
             }
-            "write" => {
+            Name::Write => {
                 let Some(value) = values.number(&input.get_item(at)?)? else { return Ok(None) };
                 columns.writes.push((call, ret, value));
             }
-            "cas" if may_swap => {
+            Name::Cas if may_swap => {
                 let expected = input.get_item(at)?;
-                let output = operation.getattr(names[4])?;
                 let told = output.is_exact_instance_of::<PyBool>();
                 if ok && told && !output.is_truthy()? {
                     columns.unsure = true;
@@ -171,6 +162,25 @@ pub fn read<'py>(
     }
     columns.slots = values.known.len();
     Ok(Some(columns))
+}
+
+/// From operations that were read; `slots` is how many values there are. None for a compare-and-set that saw what
+/// it expected, or that does not say whether it swapped or what it saw.
+pub fn of_ops(raws: &[Raw], ops: &[Op], slots: usize) -> Option<Columns> {
+    let mut columns = Columns { slots, ..Columns::default() };
+    for raw in raws {
+        let ret = if raw.optional { NEVER } else { raw.ret };
+        match ops[raw.kind as usize] {
+            Op::Read(value) => columns.reads.push((raw.call, ret, value)),
+            Op::Write(value) => columns.writes.push((raw.call, ret, value)),
+            Op::Swap(old, new) => columns.swaps.push((raw.call, ret, old, new)),
+            Op::MaySwap(old, new) if raw.optional => columns.swaps.push((raw.call, ret, old, new)),
+            Op::Saw(old, seen) if old != seen => columns.reads.push((raw.call, ret, seen)),
+            Op::Blind => {}
+            _ => return None,
+        }
+    }
+    Some(columns)
 }
 
 /// None for columns of unequal length, or kinds or times without a meaning.

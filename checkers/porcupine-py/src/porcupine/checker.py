@@ -29,8 +29,9 @@ from porcupine.limits import (
 from porcupine.linearization import LinearizationInfo
 from porcupine.model import Model
 from porcupine.native import NativeSearch, open_search
+from porcupine.once import judged_at_once
 from porcupine.parts import Part, parts_of
-from porcupine.result import Cause, Progress, Result, Verdict
+from porcupine.result import Cause, PartResult, Progress, Result, Verdict
 from porcupine.showing import result_of, search_witness, worked_out
 from porcupine.wgl import Search
 
@@ -70,8 +71,16 @@ def check(
     the timeout or 50 ms, whichever is more, or 10 s if there was no timeout.
     Raises HistoryError and ModelError for questions without a sense, and whatever the model raises.
     """
-    limits = _limits(timeout_s, memory_bytes, step_limit)
-    result, _ = _check(history, model, limits, prefer)
+    deadline, most_bytes = _deadline(timeout_s), memory_limit_bytes(memory_bytes)
+    if step_limit is None and prefer in ("auto", "search"):
+
+        def parts(operations: list[Operation], limits: Limits) -> tuple[PartResult, ...]:
+            return _check(operations, model, limits, prefer)[0].parts
+
+        gate = prefer == "auto"
+        if found := judged_at_once(history, model, deadline, most_bytes, gate, parts):
+            return found
+    result, _ = _check(history, model, Limits(deadline, most_bytes, step_limit), prefer)
     return result
 
 
@@ -165,9 +174,13 @@ _CHECK_RESULTS: Final[Mapping[Verdict, CheckResult]] = {
 
 
 def _limits(timeout_s: float | None, memory_bytes: MemoryLimit, step_limit: int | None) -> Limits:
+    return Limits(_deadline(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
+
+
+def _deadline(timeout_s: float | None) -> float | None:
     if timeout_s is not None and isnan(timeout_s):
         raise HistoryError("timeout_s is not a number; give seconds, or None for no limit")
-    return Limits(deadline_of(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
+    return deadline_of(timeout_s)
 
 
 def _decided(result: Result) -> bool:

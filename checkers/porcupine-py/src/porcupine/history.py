@@ -12,8 +12,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from numbers import Real
-from typing import Any, Final, Literal
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from porcupine.engine import compiled
 from porcupine.errors import HistoryError
 from porcupine.limits import OPERATIONS_PER_LOOK, must_not_be_over
 
@@ -61,6 +63,26 @@ class Operation:
     return_time: int | None
     outcome: Outcome = "ok"
     metadata: Any = None
+
+
+# What the compiled core's own Operation takes over from the dataclass, so that nobody can tell the two apart.
+_TAKEN_OVER: Final = (
+    "__annotations__",
+    "__dataclass_fields__",
+    "__dataclass_params__",
+    "__doc__",
+    "__eq__",
+    "__hash__",
+    "__match_args__",
+    "__replace__",
+    "__repr__",
+)
+
+if not TYPE_CHECKING and compiled is not None:
+    for _name in _TAKEN_OVER:
+        if _name in vars(Operation):
+            setattr(compiled.Operation, _name, vars(Operation)[_name])
+    Operation = compiled.Operation
 
 
 class EventKind(Enum):
@@ -126,6 +148,10 @@ def validate(
 
     And TimeIsUp when the deadline passes before that is known.
     """
+    if compiled is not None and type(operations) is list:
+        left = None if deadline is None else deadline - monotonic()
+        if compiled.plain(operations, sees_failures, left):
+            return
     for index, operation in enumerate(operations):
         if index % OPERATIONS_PER_LOOK == 0:
             must_not_be_over(deadline)

@@ -93,6 +93,8 @@ class Limits:
     steps: int = 0
     # What the process may come to, once it was measured.
     ceiling_bytes: int | None = None
+    # How long a witness may take where that is known already, in seconds.
+    witness_s: float | None = None
     # What each undecided part's search remembers, by the search's id.
     held_bytes: dict[int, int] = field(default_factory=dict)
 
@@ -113,10 +115,10 @@ class Limits:
         return is_over(self.deadline)
 
     def witness_seconds(self) -> float:
-        """How long a witness may take from now on: what is left of the timeout, or a little."""
-        if self.deadline is None:
-            return WITNESS_SECONDS
-        return max(self.deadline - monotonic(), WITNESS_LEAST_SECONDS)
+        """How long a witness may take from now on."""
+        if self.witness_s is not None:
+            return self.witness_s
+        return witness_seconds(self.deadline, monotonic())
 
 
 class Allowance:
@@ -133,6 +135,11 @@ class Allowance:
         if self._until is None:
             self._until = monotonic() + self.seconds
         return max(self._until - monotonic(), 0.0)
+
+
+def witness_seconds(deadline: float | None, now: float) -> float:
+    """How long a witness may take when a check ends at `now`: what is left of its timeout, or a little."""
+    return WITNESS_SECONDS if deadline is None else max(deadline - now, WITNESS_LEAST_SECONDS)
 
 
 def deadline_of(timeout_s: float | None) -> float | None:

@@ -44,6 +44,10 @@ class Twin:
     initial: Any = None
     skip: int = 0
     """How many elements stand between an input's name and its arguments: 1 where a key does."""
+    partition: Callable[[Sequence[Operation]], Parts] | None = None
+    """The model's partition: by the second element of an input, if there is one."""
+    gate: Gate | None = None
+    """The model's gate, where it is that of the zones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def append_kv(initial: str = "") -> Model:
         describe_operation=_describe,
         gate=partial(check_appends, initial=initial),
         name="append-kv",
-        compiled=Twin("append", step, initial, 1),
+        compiled=Twin("append", step, initial, 1, _by_key),
     )
 
 
@@ -111,7 +111,7 @@ def list_append() -> Model:
         describe_operation=_describe,
         gate=check_lists,
         name="list-append",
-        compiled=Twin("list", step, None, 1),
+        compiled=Twin("list", step, None, 1, _by_key),
     )
 
 
@@ -316,6 +316,7 @@ def _semaphore(name: str, permits: int) -> Model:
 def _register(name: str, initial: Hashable, vocabulary: frozenset[str], *, keyed: bool) -> Model:
     skip = 1 if keyed else 0
     at = 1 + skip
+    partition = _by_key if keyed else None
 
     def step(state: Any, given: Any, output: Any) -> tuple[bool, Any]:
         kind = given[0]
@@ -348,12 +349,19 @@ def _register(name: str, initial: Hashable, vocabulary: frozenset[str], *, keyed
     return Model(
         lambda: initial,
         step,
-        partition=_by_key if keyed else None,
+        partition=partition,
         readonly=readonly,
         gate=gate,
         describe_operation=_describe,
         name=name,
-        compiled=Twin("register" if name == "register" else "cas-register", step, initial, skip),
+        compiled=Twin(
+            "register" if name == "register" else "cas-register",
+            step,
+            initial,
+            skip,
+            partition,
+            gate,
+        ),
     )
 
 

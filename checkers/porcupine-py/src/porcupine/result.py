@@ -121,9 +121,21 @@ class Result:
     verdict: Verdict
     cause: Cause | None
     progress: Progress
-    parts: tuple[PartResult, ...]
+    _parts: tuple[PartResult, ...] | Callable[[], tuple[PartResult, ...]] = field(repr=False)
     steps: int
     seconds: float
+
+    @property
+    def parts(self) -> tuple[PartResult, ...]:
+        """The parts' results, in the order in which their keys appear."""
+        if callable(self._parts):
+            self._parts = self._parts()
+        return self._parts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As for PartResult: pickled with its parts worked out.
+        found = (self.verdict, self.cause, self.progress, self.parts, self.steps, self.seconds)
+        return Result, found
 
     @property
     def witness(self) -> Witness | None:

@@ -104,7 +104,7 @@ pub fn fuzz(
             pulse,
             &text(
                 b"",
-                |ops| Box::new(Sequence::new(ops, b"")),
+                |ops| Box::new(Sequence::new(&ops, b"")),
                 |ops| gates::judge(&Gated::Text { ops, initial: [].into() }, &|| false),
             ),
         ),
@@ -114,7 +114,7 @@ pub fn fuzz(
             pulse,
             &text(
                 BEGINNING,
-                |ops| Box::new(Sequence::new(ops, BEGINNING)),
+                |ops| Box::new(Sequence::new(&ops, BEGINNING)),
                 |ops| gates::judge(&Gated::Text { ops, initial: BEGINNING.into() }, &|| false),
             ),
         ),
@@ -127,7 +127,7 @@ pub fn fuzz(
                 guess: |dice| super::list(dice, 3),
                 ..text(
                     b"",
-                    |ops| Box::new(Sequence::new(ops, b"")),
+                    |ops| Box::new(Sequence::new(&ops, b"")),
                     |ops| {
                         let ops = ops.into_iter().map(|Entry { call, ret, op }| Entry {
                             call,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from sys import intern
 from typing import Final, Literal
 
 from porcupine.errors import FormatError
@@ -64,7 +65,7 @@ def kv_rows(text: str) -> Iterator[Row]:
             raise FormatError(f"line {line} is not an event of a kv log: {content[:200]!r}")
         process, kind, f, key, value = match.groups()
         number += 1
-        yield Row(number, line, kind, int(process), f, value, key)  # type: ignore[arg-type]
+        yield Row(number, line, kind, int(process), f, value, intern(key))  # type: ignore[arg-type]
 
 
 def is_kv_line(line: str) -> bool:

@@ -1,0 +1,245 @@
+"""Operations of the compiled core, and histories that are decided at once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import inspect
+import pickle
+import random
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import porcupine
+from porcupine import UNKNOWN, Model, Operation, check, core, models
+from porcupine.once import judged_at_once
+from porcupine.partitioning import undivided
+
+needs_core = pytest.mark.skipif(core != "rust", reason="is about the compiled core")
+
+
+def one() -> Operation:
+    return Operation(1, ("read",), 5, "x", 9, metadata=("k",))
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+
+def test_an_operation_is_a_dataclass_with_either_core() -> None:
+    names = ["client_id", "input", "call", "output", "return_time", "outcome", "metadata"]
+    assert [field.name for field in dataclasses.fields(Operation)] == names
+    assert list(inspect.signature(Operation).parameters) == names
+    assert dataclasses.astuple(one()) == (1, ("read",), 5, "x", 9, "ok", ("k",))
+    assert dataclasses.replace(one(), outcome="info") == Operation(
+        1, ("read",), 5, "x", 9, "info", ("k",)
+    )
+    assert Operation.__match_args__ == tuple(names)
+    assert Operation.__module__ == "porcupine.history"
+    assert repr(one()) == (
+        "Operation(client_id=1, input=('read',), call=5, output='x', return_time=9, outcome='ok', metadata=('k',))"
+    )
+
+
+def test_operations_are_equal_field_by_field_and_have_no_hash() -> None:
+    assert one() == one()
+    for field in dataclasses.fields(Operation):
+        other = one()
+        setattr(other, field.name, "something else")
+        assert getattr(other, field.name) == "something else"
+        assert other != one()
+    assert one() != (1, ("read",), 5, "x", 9, "ok", ("k",))
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one())
+
+
+def test_operations_can_be_copied_and_pickled() -> None:
+    assert copy.copy(one()) == one()
+    assert copy.deepcopy(one()) == one()
+    assert pickle.loads(pickle.dumps(one())) == one()
+
+
+def test_an_operation_wants_its_five_first_fields() -> None:
+    with pytest.raises(TypeError, match="return_time"):
+        Operation(1, ("read",), 5, "x")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="colour"):
+        Operation(1, ("read",), 5, "x", 6, colour="red")  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        one().colour = "red"  # type: ignore[attr-defined]
+
+
+def test_an_operation_that_holds_itself_is_collected() -> None:
+    class Held:
+        pass
+
+    held, operation = Held(), one()
+    operation.metadata, operation.output = operation, held
+    gone = weakref.ref(held)
+    del held, operation
+    gc.collect()
+    assert gone() is None
+
+
+# --- decided at once ------------------------------------------------------------------------------
+
+
+def registers(rng: random.Random, keys: int) -> list[Operation]:
+    found: list[Operation] = []
+    for number in range(rng.randint(0, 30)):
+        call = rng.randint(0, 40)
+        key = (f"k{rng.randrange(keys)}",) if keys else ()
+        a, b = rng.randrange(3), rng.randrange(3)
+        given, output = rng.choice(
+            [
+                (("read", *key), a),
+                (("write", *key, a), None),
+                (("cas", *key, a, b), True),
+                (("cas", *key, a, b), False),
+            ]
+        )
+        outcome = rng.choices(["ok", "info", "fail"], [6, 1, 1])[0]
+        back = None if outcome == "info" else call + rng.randint(0, 30)
+        found.append(Operation(number, given, call, output, back, outcome))  # type: ignore[arg-type]
+    return found
+
+
+def strings(rng: random.Random, keys: int) -> list[Operation]:
+    found: list[Operation] = []
+    states = dict.fromkeys(range(keys), "")
+    for number in range(rng.randint(0, 40)):
+        key = rng.randrange(keys)
+        call = 10 * number - rng.randint(0, 30)
+        kind = rng.choice(["get", "get", "put", "append"])
+        letter = rng.choice("ab")
+        if kind != "get":
+            states[key] = letter if kind == "put" else states[key] + letter
+        output = states[key] if kind == "get" and rng.random() < 0.95 else None
+        given = (kind, key) if kind == "get" else (kind, key, letter)
+        output = "b" if kind == "get" and output is None else output
+        found.append(Operation(number, given, call, output, 10 * number + rng.randint(0, 30)))
+    return found
+
+
+CASES: list[tuple[Callable[[], Model], Callable[[random.Random], list[Operation]]]] = [
+    (models.cas_register, lambda rng: registers(rng, 0)),
+    (models.kv, lambda rng: registers(rng, 3)),
+    (models.append_kv, lambda rng: strings(rng, 3)),
+]
+
+
+@pytest.mark.parametrize(("make", "draw"), CASES)
+def test_what_is_decided_at_once_is_what_the_ordinary_way_finds(
+    make: Callable[[], Model], draw: Callable[[random.Random], list[Operation]]
+) -> None:
+    rng = random.Random(4)
+    model = make()
+    # With a gate or a partition of its own the model is not the one that the core knows.
+    slow = dataclasses.replace(model, partition=None if model.partition is None else copied(model))
+    if model.partition is None:
+        slow = dataclasses.replace(model, gate=lambda operations, deadline: None)
+    verdicts = set()
+    for _ in range(300):
+        history = draw(rng)
+        quick, full = check(history, model), check(history, slow)
+        assert (quick.verdict, quick.progress.parts) == (full.verdict, full.progress.parts)
+        assert [part.key for part in quick.parts] == [part.key for part in full.parts]
+        assert [p.verdict for p in quick.parts].count("illegal") == (quick.verdict == "illegal")
+        assert (quick.witness is None) == (quick.verdict == "ok")
+        if quick.verdict == "ok":
+            assert quick.progress == full.progress
+            assert [sorted(o) for o in quick.linearization] == [
+                sorted(o) for o in full.linearization
+            ]
+        verdicts.add(quick.verdict)
+    assert verdicts == {"ok", "illegal"}
+
+
+def copied(model: Model) -> Any:
+    partition = model.partition
+    assert partition is not None
+    return lambda operations: partition(operations)
+
+
+def at_once(history: Any, model: Model) -> bool:
+    return (
+        judged_at_once(history, model, None, None, True, lambda operations, limits: ()) is not None
+    )
+
+
+@needs_core
+def test_only_plain_histories_of_ready_models_are_decided_at_once() -> None:
+    history = [one()]
+    model = models.register("x")
+    assert at_once(history, model)
+    assert not at_once(tuple(history), model)
+    assert not at_once([], dataclasses.replace(model, step=lambda s, i, o: (True, s)))
+    assert not at_once(history, dataclasses.replace(model, sees_failures=True))
+    assert not at_once(history, dataclasses.replace(model, gate=lambda operations, deadline: None))
+    for field, strange in (
+        ("call", 5.0),
+        ("call", 10),
+        ("return_time", None),
+        ("outcome", "unheard of"),
+        ("outcome", None),
+        ("input", ["read"]),
+        ("input", ()),
+    ):
+        history = [one(), dataclasses.replace(one(), **{field: strange})]
+        assert not at_once(history, model), (field, strange)
+
+
+@needs_core
+def test_an_outcome_need_not_be_the_very_string() -> None:
+    info = "".join(["in", "fo"])
+    history = [dataclasses.replace(one(), output=UNKNOWN, return_time=None, outcome=info), one()]
+    assert at_once(history, models.register("x"))
+    assert check(history, models.register("x")).verdict == "ok"
+
+
+def test_a_result_is_pickled_with_its_parts() -> None:
+    result = check([one()], models.register("x"))
+    again = pickle.loads(pickle.dumps(result))
+    assert (again.verdict, again.linearization) == ("ok", [[0]])
+
+
+def test_what_a_result_shows_is_of_the_history_as_it_was() -> None:
+    history = [one()]
+    result = check(history, models.register("x"))
+    history.append(Operation(2, ("read",), 20, "never written", 21))
+    assert result.linearization == [[0]]
+    assert porcupine.check(history, models.register("x")).verdict == "illegal"
+
+
+# --- all keys as one object -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "draw"), CASES[1:])
+def test_keys_judged_together_are_decided_key_by_key_and_give_one_order(
+    lab: Any, make: Callable[[], Model], draw: Callable[[random.Random], list[Operation]]
+) -> None:
+    rng = random.Random(6)
+    model = undivided(make())
+    verdicts = set()
+    for _ in range(150):
+        history = draw(rng)
+        by_gate, by_search = check(history, model), check(history, model, prefer="search")
+        assert by_gate.verdict == by_search.verdict, history
+        assert [part.engine for part in by_gate.parts] == ["locality"]
+        if by_gate.verdict == "ok":
+            assert lab.objection(model, history, by_gate.linearization[0]) is None, history
+        else:
+            assert by_gate.witness is not None
+            assert "in part " in by_gate.witness.text
+        verdicts.add(by_gate.verdict)
+    assert verdicts == {"ok", "illegal"}
+
+
+def test_keys_judged_together_heed_a_timeout() -> None:
+    history = [Operation(i, ("append", "k", "ab"[i % 2]), 0, None, 10) for i in range(40)]
+    history.append(Operation(98, ("get", "k"), 11, "ab" * 21, 12))
+    history += [Operation(50 + i, ("put", "k", "ab"), 0, None, 10) for i in range(3)]
+    result = check(history, undivided(models.append_kv()), timeout_s=0.05)
+    assert (result.verdict, result.cause) == ("unknown", "timeout")
