@@ -185,6 +185,9 @@ class Configurations:
             log.pop()
         again = _in_force(event.index, event)
         known = log[-1] if log else None
+        if known is not None and known.index < 0:
+            # A boot does not say which entry its configuration is of: it may be of one that is gone now.
+            log[-1] = known = again
         if known is not None and (known.members, known.old) != (again.members, again.old):
             self._find(
                 f"{node} went back to the members {again.words()} at index {event.index}, and had "

@@ -13,13 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from checkers.inprocess import Monitors
+from checkers.monitor import Params
 from node import wire
 from node.kv import KeyValue, encode_add, encode_append, encode_cas, encode_write
-from node.raft.effects import Committed, Options, Propose, Received, SaveSnapshot, SnapshotSaved
+from node.raft import events
+from node.raft.effects import (
+    Committed,
+    Event,
+    Options,
+    Propose,
+    Received,
+    SaveSnapshot,
+    SnapshotSaved,
+)
 from node.raft.messages import DATA, Message, SnapshotMeta
 from node.storage.codec import StorageError
 from node.storage.journal import Journal, Sizes
-from tests.node.raft.bed import Bed, Disk, Member, Properties, Saved, Violation
+from tests.node.raft.bed import MS, Bed, Disk, Member, Properties, Saved, Violation
 from tests.node.storage.crashdisk import CrashDisk
 
 GROUP = "bed"
@@ -97,6 +108,15 @@ class World(Bed):
         witnesses: Sequence[str] = (),
     ) -> None:
         self.machines: dict[str, KeyValue] = {}
+        self.monitors = Monitors(
+            Params(
+                nodes=tuple(f"n{i + 1}" for i in range(size)),
+                election_timeout_ns=options.election_timeout_ms * MS,
+                drift_ns=options.max_clock_drift_ms * MS,
+                prevote=options.prevote,
+                lease=options.leader_lease,
+            )
+        )
         super().__init__(size, options, seed, bugs, rates, members, witnesses)
         self.keeping = False
 
@@ -117,6 +137,23 @@ class World(Bed):
         if disk.snapshots:
             kv = KeyValue.load(disk.snapshots[-1][1][2])
         self.machines[member.name] = kv
+
+    def start(self, name: str) -> None:
+        super().start(name)
+        member = self.members[name]
+        disk, core = member.disk, self.core(name)
+        first = [events.boot(disk.hard_state, core.log, core.snapshot, not disk.used)]
+        if core.snapshot is not None:
+            first.append(events.snapshot_loaded(core.term, core.snapshot, "boot"))
+        self.tell(member, first)
+
+    def tell(self, member: Member, told: Sequence[Event]) -> None:
+        """What a member reports, to the monitors of recorded runs."""
+        feed, name, life, now = self.monitors.event, member.name, member.life, self.now
+        for event in told:
+            found = feed(name, life, now, now, event.name, event.term, event.fields)
+            if found:
+                raise Violation(found[0].property, found[0].text)
 
     def crash(self, name: str) -> None:
         member = self.members[name]
@@ -208,6 +245,8 @@ class WorldProperties(Properties):
 
     def step(self, member: Member, out: Any) -> None:
         super().step(member, out)
+        if out.events and self.watching:
+            self.world.tell(member, out.events)
         core = member.core
         assert core is not None
         log, snapshot = core.log, core.snapshot
