@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from node.raft.effects import AdminDone, ChangeMembers, Input, ResetMembers, TakeSnapshot
+from node.raft.effects import (
+    AdminDone,
+    ChangeMembers,
+    Input,
+    ResetElectionTimeout,
+    ResetMembers,
+    SetReadonly,
+    TakeSnapshot,
+    Transfer,
+)
 from node.transport import Connection
 
 if TYPE_CHECKING:
@@ -19,14 +28,18 @@ if TYPE_CHECKING:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`rate` and `offset_ns` belong to set_clock, `election_timeout_ms` to vote, `members` and `witnesses` to change_members
-    and (without witnesses) reset_members. `remaining_ms` is how long the answer to what takes time is worth waiting for.
+    """`rate` and `offset_ns` belong to set_clock, `election_timeout_ms` to vote and (maybe with `max_clock_drift_ms`) to
+    reset_election_timeout, `members` and `witnesses` to change_members and (without witnesses) reset_members, `to` to
+    transfer, `readonly` to readonly. `remaining_ms` is how long the answer to what takes time is worth waiting for.
     """
 
     do: str
     rate: float | None = None
     offset_ns: int | None = None
     election_timeout_ms: int | None = None
+    max_clock_drift_ms: int | None = None
+    to: str = ""
+    readonly: bool | None = None
     members: tuple[str, ...] = ()
     witnesses: tuple[str, ...] = ()
     remaining_ms: Annotated[int, msgspec.Meta(ge=0, le=86_400_000)] = 60_000
@@ -57,6 +70,11 @@ def serve(server: Server, connection: Connection, payload: bytes) -> dict[str, A
         if request.do == "snapshot":
             server.operate(connection, TakeSnapshot, request.remaining_ms)
             return None
+        if request.do == "get_leader":
+            return {"ok": True, "leader": server.raft.leader_id, "term": server.raft.term}
+        if request.do in OPERATIONS:
+            server.operate(connection, OPERATIONS[request.do](request), request.remaining_ms)
+            return None
         if request.do in ("change_members", "reset_members"):
             server.operate(connection, members(server, request), request.remaining_ms)
             return None
@@ -65,8 +83,32 @@ def serve(server: Server, connection: Connection, payload: bytes) -> dict[str, A
     return {
         "ok": False,
         "error": f"unknown request {request.do!r}: status, clock, set_clock, vote, snapshot, "
-        "change_members, reset_members",
+        "change_members, reset_members, get_leader, transfer, readonly, reset_election_timeout",
     }
+
+
+def readonly(request: Request) -> Callable[[int], Input]:
+    """Enter or leave the read-only mode; raises ValueError."""
+    if request.readonly is None:
+        raise ValueError("readonly needs readonly")
+    return partial(SetReadonly, readonly=request.readonly)
+
+
+def election_timeout(request: Request) -> Callable[[int], Input]:
+    """Another E, maybe another D; raises ValueError."""
+    timeout_ms, drift_ms = request.election_timeout_ms, request.max_clock_drift_ms
+    if timeout_ms is None:
+        raise ValueError("reset_election_timeout needs election_timeout_ms")
+    return partial(
+        ResetElectionTimeout, election_timeout_ms=timeout_ms, max_clock_drift_ms=drift_ms
+    )
+
+
+OPERATIONS: Final[dict[str, Callable[[Request], Callable[[int], Input]]]] = {
+    "transfer": lambda request: partial(Transfer, to=request.to),
+    "readonly": readonly,
+    "reset_election_timeout": election_timeout,
+}
 
 
 def members(server: Server, request: Request) -> Callable[[int], Input]:

@@ -349,3 +349,29 @@ class AdminClient:
     async def reset_members(self, members: Sequence[str]) -> None:
         """Override what this one node takes for the group. Unsafe: two groups may come of it."""
         await self._ask("reset_members", members=list(members))
+
+    async def get_leader(self) -> str:
+        """Whom this node takes for the leader, "" when it knows none."""
+        return str((await self._ask("get_leader"))["leader"])
+
+    async def transfer(self, to: str = "", remaining_ms: int = 60_000) -> str:
+        """Have the leader hand over to `to`, or to whoever is furthest; who leads now ("" if it was the leader itself).
+
+        AdminError says not_leader, busy, invalid, unreachable or expired when it leads on, or that the outcome is not known.
+        """
+        done = await self._ask("transfer", to=to, remaining_ms=remaining_ms)
+        return str(done["new"][0]) if done["new"] else ""
+
+    async def readonly(self, readonly: bool) -> None:
+        """Have this node enter or leave the read-only mode."""
+        await self._ask("readonly", readonly=readonly)
+
+    async def reset_election_timeout(
+        self, election_timeout_ms: int, max_clock_drift_ms: int | None = None
+    ) -> None:
+        """Set E at this node, and D (None: E + D stays as it is). AdminError says what is invalid."""
+        fields = {
+            "election_timeout_ms": election_timeout_ms,
+            "max_clock_drift_ms": max_clock_drift_ms,
+        }
+        await self._ask("reset_election_timeout", **fields)

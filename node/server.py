@@ -9,6 +9,7 @@ This is a plain loop rather than trio tasks: a turn costs two system calls less 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -42,9 +43,10 @@ from node.raft.effects import (
     Read,
     Received,
     SaveSnapshot,
+    Shutdown,
     Tick,
 )
-from node.raft.election import LEADER
+from node.raft.election import LEADING
 from node.raft.messages import (
     DATA,
     REPLIES,
@@ -53,7 +55,10 @@ from node.raft.messages import (
     FetchSnapshotReply,
     InstallSnapshot,
     PreVote,
+    ReadIndex,
     RequestVote,
+    TimeoutNow,
+    TimeoutNowReply,
 )
 from node.raft.raft import Raft
 from node.storage.codec import Corrupt, StorageError
@@ -77,7 +82,7 @@ EXIT_FATAL: Final = 70
 EXIT_DISK: Final = 74
 HELD_NS: Final = 500_000_000
 """How long the bugs that acknowledge early keep the bytes in user space."""
-_REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot)
+_REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot, TimeoutNow, ReadIndex)
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +134,10 @@ class Server:
         self._dirty: set[Connection] = set()
         self._submits: list[tuple[int, bytes]] = []
         """Commands that arrived in this turn: proposed together at its end, so that one append carries them."""
+        self._until: int | None = None
+        """True time at which a node that was told to stop stops in any case."""
+        self._successor = ""
+        """Whom this node woke as it stopped, until the answer comes."""
         self._observe_due = 0
         self._turns = 0
 
@@ -241,7 +250,7 @@ class Server:
         self.poller.watch(reader.fileno(), lambda _: None)
         poll, handlers = self.poller.epoll.poll, self.poller.handlers
         try:
-            while not self.stopping:
+            while not self.stopping or self._is_wanted():
                 for fd, mask in poll(self._wait_s(), 256):
                     handler = handlers.get(fd)
                     if handler is not None:
@@ -259,11 +268,30 @@ class Server:
                 file=sys.stderr,
                 flush=True,
             )
+            self._give_way()
             return EXIT_DISK
         except StorageError as error:
             print(f"node {self.config.name}: fatal: {error}", file=sys.stderr, flush=True)
+            self._give_way()
             return EXIT_DATA
         return 0
+
+    def _is_wanted(self) -> bool:
+        """SIGTERM came: step down, and stay until the successor that was woken has answered, E/2 at most."""
+        true = self.clock.true()
+        if self._until is None:
+            out = self.step(Shutdown())
+            self._leave()
+            self._successor = next((to for to, m in out.messages if type(m) is TimeoutNow), "")
+            self._until = true + self.raft.election_timeout_ns // 2
+        link = self.links.get(self._successor)
+        return link is not None and link.state == "up" and true < self._until
+
+    def _give_way(self) -> None:
+        """The disk failed: whoever is woken need not wait for the promises. What cannot be said any more is not."""
+        with contextlib.suppress(OSError):
+            self.step(Shutdown("storage_error"))
+            self._leave()
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -279,6 +307,8 @@ class Server:
         for link in self.links.values():
             if link.deadline is not None:
                 wait = min(wait, link.deadline - true)
+        if self._until is not None:
+            wait = min(wait, self._until - true)
         if self._held_since is not None:
             wait = min(wait, self._held_since + HELD_NS - true)
         for operator in self._operators.values():
@@ -331,13 +361,13 @@ class Server:
             raft.term, log.first_index, covered, raft.applied, raft.commit, log.last_index
         )
         self.log.add(true, self.clock.own_at(true), [progress])
-        if raft.state == LEADER:
+        if raft.state in LEADING:
             self.step(ObserveLease())
 
     def _batch(self, true: int) -> Batch | None:
         """What is to be synced now; a seeded bug holds it back in user space."""
         journal = self.journal
-        leading = self.raft.state == LEADER
+        leading = self.raft.state in LEADING
         if self._holds_leader if leading else self._holds_follower or self._holds_votes:
             if not journal.waiting:
                 self._held_since = None
@@ -353,7 +383,7 @@ class Server:
         if batch is not None:
             self.step(Persisted(batch.token))
 
-    def step(self, input: Input) -> None:
+    def step(self, input: Input) -> Effects:
         """One input through the core at one reading of the clock; what comes out is queued in its order."""
         t0 = self.clock.true()
         now = self.clock.own_at(self.clock.true())
@@ -361,6 +391,7 @@ class Server:
         if out.events:
             self.log.add(t0, now, out.events)
         self._carry_out(out)
+        return out
 
     def _carry_out(self, out: Effects) -> None:
         if out.fatal:
@@ -422,7 +453,7 @@ class Server:
             if (operator := self._operators.pop(said.token, None)) is not None:
                 self._answer(operator, admin.done(said))
         for persist in out.persist:
-            if self._holds_leader if self.raft.state == LEADER else self._holds_follower:
+            if self._holds_leader if self.raft.state in LEADING else self._holds_follower:
                 self._hold(persist)
             else:
                 self.journal.add(persist)
@@ -527,6 +558,8 @@ class Server:
                 self.snapshots.answered(peer, message)
             elif isinstance(message, REPLIES):
                 self.last_answered[peer] = self.clock.true()
+                if self._successor == peer and type(message) is TimeoutNowReply:
+                    self._successor = ""
                 self.step(Received(peer, message))
 
     def _ask(self, peer: str, message: FetchSnapshot) -> None:

@@ -85,7 +85,7 @@ class Snapshotter:
         bugs: Seeded,
         true: Callable[[], int],
         ask: Callable[[str, FetchSnapshot], None],
-        report: Callable[[SnapshotSaved | Downloaded], None],
+        report: Callable[[SnapshotSaved | Downloaded], object],
     ) -> None:
         """`ask` sends a request to a member, `report` takes an input to the core: never from within a step of the core."""
         self._store = store
