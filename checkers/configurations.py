@@ -6,7 +6,8 @@ other. A leader puts none into its log before its first entry of its own term is
 is (that first entry, which repeats the configuration in force, is the exception). A configuration gives way to an earlier one
 only when its entry is cut off.
 
-After a snapshot from the leader the configuration before is not known, and the next one is not compared.
+After a snapshot from the leader the configuration before is not known, and the next one is not compared. An operator's
+reset is no step of the group, and what comes of it rests on the assumption that there is one group.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Configurations:
         self._stages: dict[str, Callable[[str, ConfChange, Life], None]] = {
             "append": self._append,
             "rollback": self._rollback,
+            "reset": self._reset,
             "commit": self._committed,
         }
         self.handlers: dict[type, Handler] = {
@@ -129,10 +131,7 @@ class Configurations:
         log = life.log
         new = _in_force(event.index, event)
         before = log[-1] if log else None
-        if before is not None and before.index == event.index:
-            log[-1] = new  # An operator's reset, which has no entry of its own.
-            return
-        if before is not None and before.index > event.index:
+        if before is not None and before.index >= event.index:
             self._find(
                 f"{node} has a new configuration at index {event.index} while one at {before.index} is in force, "
                 "which was not rolled back",
@@ -178,6 +177,10 @@ class Configurations:
                 [_shown(node, before), _shown(node, _in_force(event.index, event))],
             )
 
+    def _reset(self, node: str, event: ConfChange, life: Life) -> None:
+        """An operator's override, which has no entry of its own: it stands in the place of the newest configuration."""
+        life.log[-1:] = [_in_force(event.index, event)]
+
     def _rollback(self, node: str, event: ConfChange, life: Life) -> None:
         log = life.log
         gone = log[:]
@@ -185,13 +188,12 @@ class Configurations:
             log.pop()
         again = _in_force(event.index, event)
         known = log[-1] if log else None
-        if known is not None and known.index < 0:
-            # A boot does not say which entry its configuration is of: it may be of one that is gone now.
-            log[-1] = known = again
-        if known is not None and (known.members, known.old) != (again.members, again.old):
+        if known is None or known.index != event.index:
+            log[:] = [again]  # What a life began with may be the very one that is cut off.
+        elif (known.members, known.old) != (again.members, again.old):
             self._find(
                 f"{node} went back to the members {again.words()} at index {event.index}, and had "
-                f"{known.words()} before",
+                f"{known.words()} there before",
                 [_shown(node, known), _shown(node, again)],
             )
         lost = next((one for one in gone if event.index < one.index <= life.committed), None)
@@ -200,8 +202,6 @@ class Configurations:
                 f"{node} rolled back the configuration at index {lost.index}, and had committed up to {life.committed}",
                 [_shown(node, lost), _shown(node, again)],
             )
-        if known is None:
-            log.append(again)
 
     # ---- committed -----------------------------------------------------------------------------
 

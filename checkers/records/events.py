@@ -146,8 +146,8 @@ class LogDump(Line, frozen=True, gc=False, tag="log_dump"):
 class ConfChange(Line, frozen=True, gc=False, tag="conf_change"):
     """The configuration of the entry at `index`.
 
-    `stage`: append (in force from here on), rollback (in force again, since a later one was cut off), or commit. With `old` it
-    is a joint one.
+    `stage`: append (in force from here on), rollback (in force again, since a later one was cut off), commit, or reset (an
+    operator has put it in the place of the one at `index`, on this node alone). With `old` it is a joint one.
     """
 
     index: int

@@ -100,7 +100,7 @@ def truncate(term: int, first: int) -> Event:
 
 
 def conf_change(term: int, index: int, conf: Configuration, stage: str) -> Event:
-    """`conf`, of the entry at `index`, is in force since its append, or again since a rollback; or it is committed.
+    """`conf`, of the entry at `index`, is in force by its append, a rollback or a reset; or it is committed.
 
     What is in force counts at once, on disk or not, so this waits for no sync.
     """

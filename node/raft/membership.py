@@ -282,7 +282,7 @@ def on_reset(raft: Raft, asked: ResetMembers) -> None:
     conf = configuration.of(asked.members, those)
     raft.log.override(conf)
     raft.conf = conf
-    raft.out.events.append(events.conf_change(raft.term, raft.conf_index, conf, "append"))
+    raft.out.events.append(events.conf_change(raft.term, raft.conf_index, conf, "reset"))
     adopt(raft)
     done = AdminDone(asked.token, "", old, conf.members)
     raft.when_durable(raft.out_admin, (done,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from node.raft.effects import SetReadonly
 from tests.bed.schedule import Move, Schedule, breaks, delete, draw, play, shrink
 from tests.bed.world import JournalDisk, World
 from tests.node.raft.bed import MS, Violation
@@ -28,6 +29,8 @@ def survive(world: World) -> None:
         if member.core is None:
             world.start(name)
     world.run(100)
+    for name in world.names:
+        world.step(name, SetReadonly(world.next_token(), False))
 
     def written() -> bool:
         leader = world.leader()
