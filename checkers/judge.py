@@ -20,14 +20,17 @@ import msgspec
 
 from checkers import linearizability
 from checkers.assumptions import Assumptions
+from checkers.configurations import Configurations
 from checkers.coverage import Coverage
 from checkers.crashes import Crashes, scan_logs
 from checkers.durability import Durability
 from checkers.lease_exclusivity import LeaseExclusivity
 from checkers.linearizability import LinearizabilityResult
 from checkers.liveness import Liveness
+from checkers.log_matching import LogMatching
 from checkers.monitor import MS, Completeness, Handler, Monitor, Params, Result
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness, StateMachineSafety
+from checkers.progress import NodeOrder
+from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
 from checkers.records.events import BecomeLeader
 from checkers.records.fitness import (
     Operation,
@@ -61,7 +64,9 @@ from checkers.records.schema import (
     PropertyResult,
     QuotaResult,
     Verdict,
+    WatchEnded,
 )
+from checkers.state_machine import StateMachineSafety
 from checkers.verdict import decide
 
 CHECK_TIMEOUT_S: Final = 60.0
@@ -261,18 +266,24 @@ def _property(result: LinearizabilityResult) -> PropertyResult:
 
 def monitors() -> list[Monitor]:
     """One of each, new."""
+    safety = StateMachineSafety()
     return [
         ElectionSafety(),
         LeaseExclusivity(),
-        StateMachineSafety(),
-        LeaderCompleteness(),
+        safety,
+        LeaderCompleteness(safety.applied),
+        LogMatching(),
+        NodeOrder(),
+        Configurations(),
         Durability(),
         Liveness(),
         Crashes(),
     ]
 
 
-NODE_EVENTS_NEEDED: Final = frozenset({"P-EL", "P-LX", "P-SM", "P-LC", "P-DU", "P-LV"})
+NODE_EVENTS_NEEDED: Final = frozenset(
+    {"P-EL", "P-LX", "P-SM", "P-LC", "P-LM", "P-ORD", "P-CONF", "P-DU", "P-LV"}
+)
 FACTS_NEEDED: Final = frozenset({"P-LV", "P-CRASH"})
 
 
@@ -354,6 +365,7 @@ def _verdict(
         properties.append(_told(monitor, result, silent, records.missing))
     quotas = [] if unfit else _quotas(covered, facts, silent, records.missing, linearizable)
     interrupted = [fact for fact in run.facts if isinstance(fact, Interrupted)]
+    watch = next((fact for fact in run.facts if isinstance(fact, WatchEnded)), None)
     seconds = seconds | {"monitors": monotonic() - begin}
     return decide(
         run=header.run,
@@ -365,6 +377,8 @@ def _verdict(
         harness_errors=[fact.harness_error for fact in interrupted if fact.harness_error],
         expect=facts.expect if facts is not None and facts.bugs else [],
         interrupted=any(not fact.harness_error for fact in interrupted),
+        stopped_at=watch.event if watch is not None and watch.stopped else None,
+        watch=_watch_words(watch) if watch is not None else "",
         ended_early=completeness.because,
         coverage=covered.statistics,
         versions=run.header.versions if run.header is not None else {},
@@ -373,6 +387,16 @@ def _verdict(
         recovered=records.recovered,
         seconds={name: round(value, 3) for name, value in seconds.items()},
     )
+
+
+def _watch_words(watch: WatchEnded) -> str:
+    """How the online check ended, in a line."""
+    if watch.verdict == "unknown":
+        return f"the run was watched up to event {watch.event} of its history, and no further: {watch.because}"
+    did = (
+        "the run was stopped" if watch.stopped else "too late to stop the run, something was found"
+    )
+    return f"{did} at event {watch.event} of its history, which nothing explains: {watch.because}"
 
 
 def completeness_of(run: RunFacts) -> Completeness:

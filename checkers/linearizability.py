@@ -301,6 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(asked.out, result, sync=False)
 
     code = 0
+    result: LinearizabilityResult | None = None
     try:
         result = judge_history(
             asked.history,
@@ -314,6 +315,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = msgspec.structs.replace(last, status="not checked", because=str(error))
         code = EXIT_UNUSABLE
     except MemoryError:
+        # What filled the memory is held by this exception: nothing more can be made before it is gone.
+        pass
+    if result is None:
         result = msgspec.structs.replace(
             last,
             status="violated" if last.findings else "unknown",

@@ -27,6 +27,9 @@ HOST_STALLS: Final = "no host stall"
 FILE_SYSTEM: Final = "real file system"
 LINKS: Final = "links under control"
 HEALS: Final = "heals proved"
+ONE_GROUP: Final = "one group"
+
+NO_EVENTS: Final = "the system reports no events"
 
 Handler = Callable[[str, Any], None]
 

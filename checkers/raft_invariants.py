@@ -1,27 +1,46 @@
-"""Raft's invariants over the nodes' own events (raft-node.md 4.1; figure 3 of the Raft paper).
+"""Elections by the nodes' own events: P-EL and P-LC (raft-node.md 4.1; figure 3 of the Raft paper).
 
-ElectionSafety (P-EL): one leader a term, one vote a node and term, also across restarts: a life that
-begins without the term or the vote that an earlier one granted has forgotten its promise, and that is
-a finding of its own. StateMachineSafety (P-SM): at each index all nodes apply the same entry, each
-life once and in order. LeaderCompleteness (P-LC), by length: whoever becomes leader of a term has a
-log at least as long as anything known to be committed in earlier terms.
+ElectionSafety (P-EL): one leader a term, one vote a node and term over all its lives, and terms that never decrease. A life
+that begins without the term or the vote that an earlier one granted has forgotten its promise, and that is a finding of its
+own. Who is a member does not matter: a term has one leader through every change of members.
+
+LeaderCompleteness (P-LC): whoever becomes leader of a term has every entry known to be committed in earlier terms. Of a
+leader's log its last entry is known, so the newest committed entry is compared with that, by length and by term: terms never
+decrease along a log. Entries that a snapshot covers count as there (whether it is the right one is P-SM). Where the leader's
+whole log was dumped, each entry is compared.
 """
 
 from __future__ import annotations
 
-from checkers.monitor import Completeness, Handler, Params, Result, conclude, pointer
+from collections.abc import Mapping
+
+import msgspec
+
+from checkers.monitor import (
+    NO_EVENTS,
+    ONE_GROUP,
+    Completeness,
+    Handler,
+    Params,
+    Result,
+    conclude,
+    pointer,
+)
 from checkers.records.events import (
     AppendAck,
     Apply,
     BecomeLeader,
     Boot,
     Commit,
+    LogDump,
     TermChange,
     VoteGranted,
 )
 from checkers.records.schema import Finding
+from checkers.state_machine import Applied
 
-NO_EVENTS = "the system reports no events"
+Told = AppendAck | BecomeLeader | VoteGranted | TermChange
+"""Events by which a node says in which term it is, and that the term is on its disk."""
 
 
 class ElectionSafety:
@@ -34,14 +53,13 @@ class ElectionSafety:
             VoteGranted: self._vote,
             BecomeLeader: self._leader,
             TermChange: self._term,
-            AppendAck: self._acted,
+            AppendAck: self._ack,
         }
         self.findings: list[Finding] = []
         self._leaders: dict[int, tuple[str, BecomeLeader]] = {}
         self._votes: dict[tuple[str, int], VoteGranted] = {}
         self._newest_vote: dict[str, VoteGranted] = {}
-        self._known: dict[str, AppendAck | BecomeLeader | VoteGranted] = {}
-        self._led: dict[str, BecomeLeader] = {}
+        self._known: dict[str, Told] = {}
         self._boots = 0
         self._node_events = True
 
@@ -60,6 +78,7 @@ class ElectionSafety:
                 event,
                 f"{node} starts with term {event.term}",
             )
+            del self._known[node]
             return
         vote = self._newest_vote.get(node)
         if vote is not None and vote.term == event.term and vote.candidate != event.voted_for:
@@ -87,12 +106,27 @@ class ElectionSafety:
         newest = self._newest_vote.get(node)
         if newest is None or event.term >= newest.term:
             self._newest_vote[node] = event
-        self._acted(node, event)
+        self._acted(node, event, "voted in")
 
-    def _acted(self, node: str, event: AppendAck | BecomeLeader | VoteGranted) -> None:
+    def _ack(self, node: str, event: AppendAck) -> None:
+        known = self._known.get(node)
+        if known is None or event.term != known.term:
+            self._acted(node, event, "acknowledged entries in")
+
+    def _acted(self, node: str, event: Told, did: str) -> None:
+        """All that comes here waited for the disk in the order in which the node did it."""
         known = self._known.get(node)
         if known is None or event.term > known.term:
             self._known[node] = event
+        elif event.term < known.term:
+            self._find(
+                f"{node} {did} term {event.term} after it had acted in term {known.term}: "
+                "terms never decrease",
+                node,
+                [(node, known, f"{node} acts in term {known.term}")],
+                event,
+                f"{node} {did} term {event.term}",
+            )
 
     def _leader(self, node: str, event: BecomeLeader) -> None:
         first = self._leaders.setdefault(event.term, (node, event))
@@ -104,18 +138,9 @@ class ElectionSafety:
                 [(first[0], first[1], f"{first[0]} becomes leader of term {event.term}")],
                 event,
                 f"{node} becomes leader of term {event.term}",
+                [ONE_GROUP],
             )
-        led = self._led.get(node)
-        if led is not None and event.term < led.term:
-            self._find(
-                f"{node} became leader of term {event.term} after it had led term {led.term}",
-                node,
-                [(node, led, f"{node} becomes leader of term {led.term}")],
-                event,
-                f"{node} becomes leader of term {event.term}",
-            )
-        self._led[node] = event
-        self._acted(node, event)
+        self._acted(node, event, "became leader of")
 
     def _term(self, node: str, event: TermChange) -> None:
         if event.term <= event.previous:
@@ -126,14 +151,17 @@ class ElectionSafety:
                 event,
                 event.reason,
             )
+        else:
+            self._acted(node, event, "went to")
 
     def _find(
         self,
         text: str,
         node: str,
-        before: list[tuple[str, AppendAck | BecomeLeader | VoteGranted, str]],
-        event: Boot | VoteGranted | BecomeLeader | TermChange,
+        before: list[tuple[str, Told, str]],
+        event: Boot | Told,
         said: str,
+        rests_on: list[str] | None = None,
     ) -> None:
         self.findings.append(
             Finding(
@@ -141,6 +169,7 @@ class ElectionSafety:
                 text=text,
                 evidence=[*(pointer(*proof) for proof in before), pointer(node, event, said)],
                 time=event.t0,
+                rests_on=rests_on or [],
                 details={"node": node, "term": event.term},
             )
         )
@@ -156,126 +185,136 @@ class ElectionSafety:
         return conclude(self.findings, statistics, seen, because)
 
 
-class StateMachineSafety:
-    property = "P-SM"
-    title = "state machine safety"
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """An entry that `node` knew to be committed when it said `event`; `term` is the entry's own, -1 if not told."""
 
-    def __init__(self) -> None:
-        self.handlers: dict[type, Handler] = {Apply: self._apply}
-        self.findings: list[Finding] = []
-        self._entries: dict[int, tuple[int, int]] = {}
-        self._first: dict[int, tuple[str, Apply]] = {}
-        self._next: dict[tuple[str, int], int] = {}
-        self._node_events = True
-        self._applied = 0
-
-    def start(self, params: Params) -> None:
-        self._node_events = params.node_events
-
-    def _apply(self, node: str, event: Apply) -> None:
-        life = (node, event.boot)
-        index = event.first
-        due = self._next.get(life, index)
-        if index != due:
-            what = "again" if index < due else f"without {due}"
-            self.findings.append(
-                Finding(
-                    property=self.property,
-                    text=f"{node} (boot {event.boot}) applied index {index} {what}: "
-                    "each life applies once and in order",
-                    evidence=[pointer(node, event, f"{node} applies from index {index}")],
-                    time=event.t0,
-                    details={"node": node, "index": index},
-                )
-            )
-        entries = self._entries
-        for pair in event.entries:
-            known = entries.get(index)
-            if known is None:
-                entries[index] = pair
-                self._first[index] = (node, event)
-            elif known != pair:
-                self._differ(node, event, index, known, pair)
-            index += 1
-        self._applied += len(event.entries)
-        self._next[life] = index
-
-    def _differ(
-        self, node: str, event: Apply, index: int, known: tuple[int, int], pair: tuple[int, int]
-    ) -> None:
-        other, first = self._first[index]
-        what = f"of term {known[0]}" if known[0] != pair[0] else f"with crc {known[1]:#x}"
-        that = f"of term {pair[0]}" if known[0] != pair[0] else f"with crc {pair[1]:#x}"
-        self.findings.append(
-            Finding(
-                property=self.property,
-                text=f"at index {index} {other} applied the entry {what} and {node} the one {that}",
-                evidence=[
-                    pointer(other, first, f"{other} applies {known[0]}/{known[1]:#x} at {index}"),
-                    pointer(node, event, f"{node} applies {pair[0]}/{pair[1]:#x} at {index}"),
-                ],
-                time=max(first.t0, event.t0),
-                details={"index": index, "nodes": [other, node]},
-            )
-        )
-
-    def finish(self, completeness: Completeness) -> Result:
-        statistics = {"indices": len(self._entries), "applied": self._applied}
-        seen = bool(self._entries)
-        because = "" if seen else ("nothing was applied" if self._node_events else NO_EVENTS)
-        return conclude(self.findings, statistics, seen, because)
+    index: int
+    term: int
+    node: str
+    event: Commit | Apply
 
 
 class LeaderCompleteness:
     property = "P-LC"
-    title = "leader completeness (by length)"
+    title = "leader completeness"
 
-    def __init__(self) -> None:
-        self.handlers: dict[type, Handler] = {Commit: self._commit, BecomeLeader: self._leader}
+    def __init__(self, applied: Mapping[int, Applied] | None = None) -> None:
+        """`applied` is the table that a StateMachineSafety keeps, to compare dumps with; it is only read."""
+        self.handlers: dict[type, Handler] = {
+            Commit: self._commit,
+            Apply: self._apply,
+            BecomeLeader: self._leader,
+            LogDump: self._dump,
+        }
         self.findings: list[Finding] = []
-        self._committed: dict[int, tuple[str, Commit]] = {}
-        self._leaders: list[tuple[str, BecomeLeader]] = []
+        self._applied: Mapping[int, Applied] = {} if applied is None else applied
+        self._newest: dict[int, Known] = {}
+        """By the term in which it was known: the newest entry."""
+        self._leaders: dict[int, dict[str, BecomeLeader]] = {}
+        self._last_term = 0
+        self._lacking: set[tuple[str, int]] = set()
 
     def start(self, params: Params) -> None:
         """Nothing depends on the parameters."""
 
     def _commit(self, node: str, event: Commit) -> None:
-        known = self._committed.get(event.term)
-        if known is None or event.index > known[1].index:
-            self._committed[event.term] = (node, event)
+        known = self._newest.get(event.term)
+        if known is None or event.index > known.index:
+            self._learn(Known(event.index, -1, node, event))
+
+    def _apply(self, node: str, event: Apply) -> None:
+        entries = event.entries
+        index = event.first + len(entries) - 1
+        known = self._newest.get(event.term)
+        if known is None or index > known.index or (known.term < 0 and index == known.index):
+            self._learn(Known(index, entries[-1][0] if entries else -1, node, event))
+
+    def _learn(self, known: Known) -> None:
+        term = known.event.term
+        self._newest[term] = known
+        if term < self._last_term:
+            # Records of several nodes may come one node after the other.
+            for later, leaders in self._leaders.items():
+                if later > term:
+                    for node, leader in leaders.items():
+                        self._compare(known, node, leader)
 
     def _leader(self, node: str, event: BecomeLeader) -> None:
-        if event.last_index >= 0:
-            self._leaders.append((node, event))
+        self._leaders.setdefault(event.term, {})[node] = event
+        self._last_term = max(self._last_term, event.term)
+        for term, known in self._newest.items():
+            if term < event.term:
+                self._compare(known, node, event)
+
+    def _compare(self, known: Known, node: str, leader: BecomeLeader) -> None:
+        """What a node knows as committed in its term t was committed in t or earlier."""
+        last, last_term = leader.last_index, leader.last_term
+        if last < 0:
+            return
+        if last < known.index:
+            has = f"a log that ends at {last}"
+        elif 0 <= last_term < known.term or (
+            last == known.index and last_term != known.term and min(last_term, known.term) >= 0
+        ):
+            has = f"a log whose last entry, {last}, is of term {last_term}"
+        else:
+            return
+        what = f"{known.index}" if known.term < 0 else f"{known.index} of term {known.term}"
+        self._lack(
+            f"{node} became leader of term {leader.term} with {has}, although {what} was committed "
+            f"by term {known.event.term}",
+            node,
+            leader,
+            (known.node, known.event, f"{known.node} knows {known.index} committed"),
+        )
+
+    def _dump(self, node: str, event: LogDump) -> None:
+        """The leader's whole log, told right when it became one."""
+        leader = self._leaders.get(event.term, {}).get(node)
+        if leader is None:
+            return
+        entries, first = event.entries, event.first
+        for index, (term, crc, who, said) in self._applied.items():
+            place = index - first
+            if said.term >= event.term or place < 0:
+                continue
+            if place >= len(entries) or tuple(entries[place]) != (term, crc):
+                held = f"the one of term {entries[place][0]}" if place < len(entries) else "nothing"
+                self._lack(
+                    f"{node} became leader of term {event.term} with {held} at index {index}, where "
+                    f"the entry of term {term} was applied in term {said.term}",
+                    node,
+                    leader,
+                    (who, said, f"{who} applies index {index}"),
+                )
+                return
+
+    def _lack(
+        self, text: str, node: str, leader: BecomeLeader, proof: tuple[str, Commit | Apply, str]
+    ) -> None:
+        if (node, leader.term) in self._lacking:
+            return
+        self._lacking.add((node, leader.term))
+        self.findings.append(
+            Finding(
+                property=self.property,
+                text=text,
+                evidence=[
+                    pointer(*proof),
+                    pointer(node, leader, f"{node} leads with last index {leader.last_index}"),
+                ],
+                time=leader.t0,
+                rests_on=[ONE_GROUP],
+                details={"node": node, "term": leader.term},
+            )
+        )
 
     def finish(self, completeness: Completeness) -> Result:
-        """What a node knows as committed in its term t was committed in t or earlier."""
-        terms = sorted(self._committed)
-        position = 0
-        most: tuple[str, Commit] | None = None
-        for node, event in sorted(self._leaders, key=lambda item: item[1].term):
-            while position < len(terms) and terms[position] < event.term:
-                found = self._committed[terms[position]]
-                if most is None or found[1].index > most[1].index:
-                    most = found
-                position += 1
-            if most is not None and event.last_index < most[1].index:
-                self.findings.append(
-                    Finding(
-                        property=self.property,
-                        text=f"{node} became leader of term {event.term} with a log that ends at "
-                        f"{event.last_index}, although {most[1].index} was committed by term "
-                        f"{most[1].term}",
-                        evidence=[
-                            pointer(most[0], most[1], f"{most[0]} knows {most[1].index} committed"),
-                            pointer(
-                                node, event, f"{node} leads with last index {event.last_index}"
-                            ),
-                        ],
-                        time=event.t0,
-                        details={"node": node, "term": event.term},
-                    )
-                )
-        statistics = {"leaders": len(self._leaders)}
-        seen = bool(self._leaders)
-        return conclude(self.findings, statistics, seen, "" if seen else "no leader was seen")
+        told = sum(
+            event.last_index >= 0
+            for leaders in self._leaders.values()
+            for event in leaders.values()
+        )
+        return conclude(
+            self.findings, {"leaders": told}, told > 0, "" if told else "no leader was seen"
+        )

@@ -202,6 +202,7 @@ def run(
     intensity: Annotated[float | None, NotNegative] = None,
     links: Literal["toxiproxy", "embedded"] | None = None,
     bug: Annotated[list[str] | None, Parameter(consume_multiple=False, negative=())] = None,
+    stop_at_first_violation: Annotated[bool, Parameter(negative=())] = False,
     seed: Annotated[int | None, NotNegative] = None,
     seeds: str | None = None,
     until_finding: Annotated[bool, Parameter(negative=())] = False,
@@ -236,6 +237,8 @@ def run(
         What every link runs through; never falls back by itself.
     bug
         A seeded bug to run with (repeatable); see `driftline bugs`.
+    stop_at_first_violation
+        Check while the run goes on, and end its safety phase at the first event that nothing explains.
     seed
         64 bits that decide everything drawn; without it one is drawn and printed.
     seeds
@@ -268,6 +271,7 @@ def run(
         intensity=intensity,
         links=links,
         bugs=bug or [],
+        stop_at_first_violation=stop_at_first_violation,
     )
     if seed is not None and seeds is not None:
         raise Usage("--seed and --seeds exclude each other")
@@ -463,6 +467,7 @@ def _plan(
     intensity: float | None = None,
     links: Literal["toxiproxy", "embedded"] | None = None,
     bugs: list[str],
+    stop_at_first_violation: bool = False,
 ) -> tuple[Plan, list[str]]:
     """The declared plan with the options laid over it, and the words of the command line that say so."""
     import msgspec
@@ -510,6 +515,9 @@ def _plan(
         words += ["--intensity", f"{intensity:g}"]
         schedule = msgspec.structs.replace(schedule, intensity=intensity)
     changes["faults"] = schedule
+    if stop_at_first_violation:
+        changes["stop_at_first_violation"] = True
+        words.append("--stop-at-first-violation")
     for bug in bugs:
         words += ["--bug", bug]
     changes["bugs"] = plan.bugs + [bug for bug in bugs if bug not in plan.bugs]

@@ -7,7 +7,6 @@ schedule as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,9 +14,19 @@ import msgspec
 
 from checkers.records.schema import Quotas
 from harness.errors import PlanError as PlanError
-from harness.seeds import Stream, stream
 
-KINDS: Final = ("partition", "pause", "kill", "power_loss", "clock_rate", "clock_offset", "latency")
+KINDS: Final = (
+    "partition",
+    "pause",
+    "kill",
+    "power_loss",
+    "clock_rate",
+    "clock_offset",
+    "latency",
+    "membership",
+    "transfer",
+    "snapshot",
+)
 """Kinds that the random schedule can draw. Scripted steps know also "vote", "frames" and "heal"."""
 
 PARTITIONS: Final = (
@@ -29,6 +38,9 @@ PARTITIONS: Final = (
     "one_way",
     "clients",
 )
+
+MEMBERSHIPS: Final = ("replace", "shrink", "grow", "reshape")
+"""What a drawn membership change does: one member for a spare, one out, one in, or all but one for spares (joint)."""
 
 SCRIPTED: Final = (*KINDS, "vote", "frames", "heal")
 """Kinds that a scripted step can name."""
@@ -43,6 +55,8 @@ ROLES: Final = (
     "majority",
     "all",
     "rest",
+    "spare",
+    "spares",
 )
 
 SETTLE_S: Final = 1.1
@@ -56,6 +70,9 @@ STEP_ARGS: Final[dict[str, tuple[str, ...]]] = {
     "clock_rate": ("rates",),
     "clock_offset": ("offset_ms",),
     "latency": ("links", "ms"),
+    "membership": ("shape", "add", "remove"),
+    "transfer": (),
+    "snapshot": (),
     "vote": ("election_timeout_ms",),
     "frames": ("links", "direction", "kinds", "do", "delay_ms", "count", "after", "deliver"),
     "heal": ("steps",),
@@ -110,13 +127,16 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     clock_rate  rates = {target: rate}
     clock_offset  offset_ms (targets)
     latency   ms, links
+    membership  shape, or add = [roles], remove = [roles]; the heal brings the first members back
+    transfer  (targets: who shall lead; none: whoever is furthest); has no heal
+    snapshot  (targets: who saves one now); has no heal
     vote      election_timeout_ms (targets); has no heal
     frames    embedded links only: links, direction, kinds, do = hold|drop|duplicate|delay, delay_ms, count, after, deliver
     heal      steps = [ids]: heals these steps now
 
     Targets: node names "n1".., or roles: "leader", "follower" (one), "followers" (all), "one" (any), "minority", "majority",
-    "all", "old_leader" (leader when the first step of this schedule ran), "$NAME" (bound by this or an earlier step), "rest"
-    (nodes that no binding names).
+    "all", "spare" (one that is no member), "spares", "old_leader" (leader when the first step of this schedule ran), "$NAME"
+    (bound by this or an earlier step), "rest" (nodes that no binding names).
     """
 
     id: str
@@ -138,6 +158,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     name: str = "default"
     nodes: int = 5
+    members: int = 0
+    """How many of the nodes, from n1 on, are the group at first; the others are spares for membership changes. 0: all."""
     clients: int = 10
     time_s: float = 30.0
     """The safety phase."""
@@ -163,6 +185,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     expect: list[str] = []
     wall_s: float = 0.0
     """Deadline of the whole run; 0: time_s + 60."""
+    stop_at_first_violation: bool = False
+    """Watch the history as it grows, and end the safety phase at the first event that nothing explains."""
     check_timeout_s: float = 60.0
     check_memory_mb: int = 2048
     system: str = "raft"
@@ -204,6 +228,12 @@ def check_plan(plan: Plan) -> None:
             raise PlanError(f"plan field {field}: found {found!r}; {mend}")
 
     need(1 <= plan.nodes <= 9, "nodes", plan.nodes, "give 1 to 9")
+    need(
+        0 <= plan.members <= plan.nodes,
+        "members",
+        plan.members,
+        f"give at most the {plan.nodes} nodes; 0 is all of them",
+    )
     need(1 <= plan.clients <= 200, "clients", plan.clients, "give 1 to 200")
     need(0 < plan.time_s <= 86_400, "time_s", plan.time_s, "give more than 0 and at most 86400")
     need(plan.quiet_s >= 0, "quiet_s", plan.quiet_s, "a time cannot be negative")
@@ -232,9 +262,9 @@ def check_plan(plan: Plan) -> None:
     )
     if faults.intensity > 0 and faults.kinds:
         need(
-            plan.nodes >= 3,
-            "nodes",
-            plan.nodes,
+            (plan.members or plan.nodes) >= 3,
+            "members" if plan.members else "nodes",
+            plan.members or plan.nodes,
             "faults need a quorum that survives: give at least 3 nodes, or faults.kinds = []",
         )
     names = {f"n{i + 1}" for i in range(plan.nodes)}
@@ -270,6 +300,15 @@ def check_plan(plan: Plan) -> None:
         named = list(step.targets)
         named += [end for link in step.args.get("links", []) for end in link if end != "clients"]
         named += list(step.args.get("rates", {}))
+        named += [*step.args.get("add", []), *step.args.get("remove", [])]
+        need(
+            step.kind != "membership"
+            or (step.args.get("shape") in MEMBERSHIPS)
+            != bool(step.args.get("add") or step.args.get("remove")),
+            f"{where}.args",
+            step.args,
+            f"a membership change has either shape ({', '.join(MEMBERSHIPS)}) or add and remove",
+        )
         bound |= set(step.binds)
         named += list(step.binds.values())
         for target in named:
@@ -309,7 +348,7 @@ def default_quotas(plan: Plan) -> Quotas:
             max(1, round(2 * scale)) if random_faults and leader_faults & set(kinds) else 0
         ),
         lease_read_at_cut_leader=int(
-            random_faults and leases and _cuts_leader_first(plan.faults) and scale > 0.3
+            random_faults and leases and cuts_leader_first(plan.faults) and scale > 0.3
         ),
         restarts_after_power_loss=1 if random_faults and "power_loss" in kinds else 0,
         # A little less than the least that is drawn: a leader may change while it is measured.
@@ -321,167 +360,12 @@ def default_quotas(plan: Plan) -> Quotas:
     )
 
 
-def _cuts_leader_first(faults: FaultsPlan) -> bool:
+def cuts_leader_first(faults: FaultsPlan) -> bool:
     """The first cut of the random schedule leaves the leader in a minority (Deck.first)."""
     return "partition" in faults.kinds and "minority_with_leader" in faults.partitions
-
-
-def expand(plan: Plan, seed: int) -> ExpandedPlan:
-    """The schedule and the clients' streams that this plan and seed give; pure, byte-equal for equal arguments."""
-    check_plan(plan)
-    steps = sorted(
-        [*random_steps(plan, seed), *repeated(plan)],
-        key=lambda step: (step.at_s if step.at_s is not None else -1.0, step.id),
-    )
-    pinned = (plan.clients + 1) // 2
-    clients = [
-        ClientStream(
-            client=client,
-            stream=f"client/{client}",
-            pinned=f"n{(client // 2) % plan.nodes + 1}" if client % 2 == 0 else "",
-        )
-        for client in range(plan.clients)
-    ]
-    assert sum(1 for c in clients if c.pinned) >= pinned
-    return ExpandedPlan(seed=seed, plan=plan, steps=steps, clients=clients)
-
-
-def repeated(plan: Plan) -> list[Step]:
-    """The scripted steps, and their repetitions if the plan repeats them."""
-    if plan.repeat_every_s <= 0:
-        return list(plan.steps)
-    steps: list[Step] = []
-    count = max(1, int(plan.time_s // plan.repeat_every_s))
-    for turn in range(count):
-        shift = turn * plan.repeat_every_s
-        for step in plan.steps:
-            args = dict(step.args)
-            if step.kind == "heal":
-                args["steps"] = [f"{name}.{turn}" for name in args.get("steps", [])]
-            trigger = step.on
-            if trigger is not None:
-                trigger = msgspec.structs.replace(
-                    trigger,
-                    after_s=trigger.after_s + shift,
-                    after_step=f"{trigger.after_step}.{turn}" if trigger.after_step else "",
-                )
-            steps.append(
-                msgspec.structs.replace(
-                    step,
-                    id=f"{step.id}.{turn}",
-                    at_s=None if step.at_s is None else step.at_s + shift,
-                    on=trigger,
-                    args=args,
-                )
-            )
-    return steps
-
-
-def random_steps(plan: Plan, seed: int) -> list[Step]:
-    """Kinds are dealt from shuffled decks, so that a run of some length meets each of them.
-
-    A drifting clock is dealt together with a cut of the leader inside it (if the plan allows both): either alone leaves a
-    lease's end untried. That pair also opens the run, while all else is well; later faults overlap as they come.
-    """
-    faults = plan.faults
-    if faults.intensity <= 0 or not faults.kinds:
-        return []
-    random = stream(seed, "faults")
-    pairs = "clock_rate" in faults.kinds and _cuts_leader_first(faults)
-    again = "clock_rate" if pairs else "partition"
-    kinds = Deck(
-        random,
-        faults.kinds,
-        first="clock_rate" if pairs else "partition",
-        later=(*faults.kinds, *(kind for kind in faults.kinds if kind == again)),
-    )
-    shapes = Deck(random, faults.partitions, first="" if pairs else "minority_with_leader")
-    processes = Deck(random, ("leader", "one", "minority"), first="leader")
-    losses = Deck(random, ("leader", "one", "minority", "all"), first="leader")
-    steps: list[Step] = []
-
-    def add(kind: str, at_s: float, for_s: float, targets: Sequence[str] = (), **args: Any) -> None:
-        steps.append(
-            Step(
-                id=f"f{len(steps):03d}",
-                kind=kind,
-                at_s=round(at_s, 3),
-                for_s=round(min(for_s, max(0.5, plan.time_s - at_s)), 3),
-                targets=list(targets),
-                args=args,
-            )
-        )
-
-    # A short run deals its first round faster, so that no kind is left out.
-    first_gap_s = min(faults.every_s, (plan.time_s - 2.5) / (len(faults.kinds) + 1))
-    dealt = 0
-    at_s = random.uniform(0.2, 0.6)
-    while at_s < plan.time_s - 0.8:
-        kind = kinds.draw()
-        dealt += 1
-        for_s = random.uniform(*faults.length_s)
-        if kind == "partition":
-            add(kind, at_s, for_s, shape=shapes.draw(), clients="split")
-        elif kind in ("pause", "kill"):
-            add(kind, at_s, for_s, [processes.draw()])
-        elif kind == "power_loss":
-            add(kind, at_s, for_s, [losses.draw()])
-        elif kind == "clock_rate":
-            ratio = 1 + random.uniform(0.92, 1.0) * faults.clock_ratio * drift_bound(plan)
-            slow = random.choice((1.0, ratio**-0.5, 1 / ratio))
-            rates = {"leader": round(slow, 4), "followers": round(slow * ratio, 4)}
-            if pairs:
-                # On a group that is whole: a leader cut off from two dead nodes proves nothing about leases.
-                at_s = max(at_s, max((end_s(step) + SETTLE_S for step in steps), default=0.0))
-                if at_s >= plan.time_s - 2.0:
-                    break
-            # Its evidence takes half a second, and a lease under it should have begun under it.
-            cut_s = random.uniform(0.9, 1.3)
-            for_s = min(for_s, max(faults.length_s[0], 1.8))
-            add(kind, at_s, cut_s + for_s, rates=rates)
-            if pairs:
-                at_s += cut_s
-                add("partition", at_s, for_s, shape="minority_with_leader", clients="split")
-                at_s += 0.6
-        elif kind == "clock_offset":
-            target = random.choice(("leader", "one"))
-            add(kind, at_s, for_s, [target], offset_ms=round(random.uniform(*faults.offset_ms), 2))
-        elif kind == "latency":
-            ms = round(random.uniform(*faults.latency_ms), 1)
-            add(kind, at_s, for_s, links=[["one", "all"]], ms=ms)
-        gap_s = first_gap_s if dealt < len(faults.kinds) else faults.every_s
-        at_s += random.uniform(0.6, 1.4) * max(0.3, gap_s) / faults.intensity
-    return steps
-
-
-def end_s(step: Step) -> float:
-    """When a drawn step is healed, in seconds of the safety phase."""
-    return (step.at_s or 0.0) + (step.for_s or 0.0)
 
 
 def drift_bound(plan: Plan) -> float:
     """D/E of the plan's nodes."""
     drift = float(plan.node.get("max_clock_drift_ms", 125))
     return drift / float(plan.node.get("election_timeout_ms", 500))
-
-
-class Deck:
-    """Deals its cards in shuffled order and starts again; `first` is dealt first if it is among them.
-
-    From the second round on the cards are `later`, if given.
-    """
-
-    def __init__(
-        self, random: Stream, cards: tuple[str, ...], first: str = "", later: tuple[str, ...] = ()
-    ) -> None:
-        self._random = random
-        self._later = later or cards
-        self._left = [*random.sample(cards, len(cards))]
-        if first in self._left:
-            self._left.remove(first)
-            self._left.append(first)
-
-    def draw(self) -> str:
-        if not self._left:
-            self._left = self._random.sample(self._later, len(self._later))
-        return self._left.pop()

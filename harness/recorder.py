@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -207,6 +207,15 @@ class FactLog:
 
     def interrupted(self, by: str, harness_error: str | None = None) -> None:
         self._lines.write(schema.Interrupted(**self._next(), by=by, harness_error=harness_error))
+
+    def watch_ended(
+        self, verdict: Literal["illegal", "unknown"], event: int, because: str, stopped: bool
+    ) -> None:
+        self._lines.write(
+            schema.WatchEnded(
+                **self._next(), verdict=verdict, event=event, because=because, stopped=stopped
+            )
+        )
 
     def close(self) -> None:
         self._lines.close()

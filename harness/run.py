@@ -18,13 +18,14 @@ import msgspec
 import trio
 
 from checkers import judge as judging
-from checkers import linearizability
+from checkers import linearizability, watching
 from checkers.records import schema
 from checkers.verdict import write_verdict
 from harness import store
 from harness.clients import Client
 from harness.cluster import Cluster
 from harness.errors import HarnessError, LinkServerError, PlanError
+from harness.expansion import expand
 from harness.faults.base import Scene
 from harness.faults.clock import read_clock
 from harness.faults.evidence import LagMeter, probe_links
@@ -34,7 +35,7 @@ from harness.layout import Layout
 from harness.links.server import LinkSet, find_toxiproxy_server
 from harness.links.table import Cut
 from harness.observer import Observer, Progress
-from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas, expand
+from harness.plan import ClientStream, ExpandedPlan, Plan, default_quotas
 from harness.processes import Warden, open_warden
 from harness.recorder import FactLog, FaultLog, Recorder, monotonic_ns
 from harness.seeds import stream
@@ -87,6 +88,7 @@ class Conductor:
         self.lag = LagMeter()
         self.harness_error = ""
         self.interrupted = False
+        self.stopped = False
         self.clients: list[Client] = []
         self.verdict: schema.Verdict | None = None
         self.scopes: list[trio.CancelScope] = []
@@ -262,6 +264,8 @@ class Conductor:
             if any(step.on is not None for step in self.expanded.steps):
                 nursery.start_soon(events.follow, lambda name: cluster.members[name].boot)
             async with trio.open_nursery() as client_nursery:
+                if plan.stop_at_first_violation:
+                    nursery.start_soon(self._watch_history, warden)
                 self._start_clients(client_nursery, layout, links)
                 await self._safety()
                 await self._heal_and_live()
@@ -336,7 +340,7 @@ class Conductor:
             nursery.start_soon(client.run)
 
     async def _interruptible(self, action: Callable[[], Awaitable[None]]) -> None:
-        if self.interrupted:
+        if self.interrupted or self.stopped:
             return
         with trio.CancelScope() as scope:
             self.scopes.append(scope)
@@ -529,6 +533,47 @@ class Conductor:
                 )
             )
             last = counts
+
+    async def _watch_history(self, warden: Warden) -> None:
+        """The online check in a child that reads the history as it grows; at a violation the safety phase is over.
+
+        The child is the warden's, so it dies with us; cancelled, it is killed. How it ended is a fact of the run.
+        """
+        out = self.folder / "watch.json"
+        log = self.folder / "watch.log"
+        child = await warden.spawn(
+            "watch",
+            watching.command(self.folder / "history.jsonl", out, self.plan.check_memory_mb << 20),
+            cwd=self.folder,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            status = await child.wait()
+        finally:
+            if child.status is None:
+                with trio.CancelScope(shield=True):
+                    await child.kill()
+        found = watching.load(out)
+        if found is None:
+            found = watching.Watched(
+                verdict="unknown",
+                event=-1,
+                because=f"its process ended with {status}, see watch.log",
+            )
+        in_time = found.verdict == "illegal" and self.phase in ("quiet", "safety")
+        self.facts.watch_ended(found.verdict, found.event, found.because, in_time)
+        if found.verdict == "unknown":
+            self.observer.note(f"no longer watching: {found.because}", {"watch": "unknown"})
+            return
+        self.observer.note(
+            f"event {found.event} of the history is a violation: {found.because}",
+            {"watch": "illegal", "event": found.event},
+        )
+        if in_time:
+            self.stopped = True
+            for scope in self.scopes:
+                scope.cancel()
 
     def _link_incident(self, server: str, what: str, begin_ns: int, end_ns: int) -> None:
         self.facts.link_incident(server, what, begin_ns - self.origin_ns, repaired=end_ns > 0)

@@ -71,6 +71,8 @@ def verdict_lines(verdict: Verdict, *, color: bool = False) -> list[str]:
         lines += _wrap(f"what the plan expected of it was {verdict.expectation}", 2)
     if verdict.interrupted:
         lines.append("  interrupted: this judges what was recorded until then")
+    if verdict.watch:
+        lines += _wrap(verdict.watch, 2)
     for text in verdict.harness_errors:
         lines += _wrap(text, 4, "  ! ")
     if verdict.properties:

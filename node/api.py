@@ -7,7 +7,7 @@ that was cancelled has closed its connection, since an answer that is still unde
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal, Self
 
 import msgspec
@@ -15,10 +15,10 @@ import trio
 
 from node import wire
 from node.config import ConfigError, NodeConfig
-from node.kv import encode_cas, encode_write
+from node.kv import encode_add, encode_append, encode_cas, encode_write
 from node.raft.bugs import CATALOGUE
 from node.raft.effects import Options
-from node.storage.disk import cut_to_synced, read_synced
+from node.storage.powerloss import cut_to_synced, read_synced
 from node.wire import peek_kind
 
 __all__ = [
@@ -49,8 +49,9 @@ class AdminError(OSError):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one operation, sorted the way a history needs it.
 
-    ok: it happened, `value` is what was written, read, or {"from", "to", "swapped"[, "saw"]}; `term` and `log_index` are the
-    entry's (for a read: of the state it saw). fail: it definitely did not happen. info: nobody knows. `leader` is a hint.
+    ok: it happened, `value` is what was written, appended or read, {"from", "to", "swapped"[, "saw"]} of a cas, or
+    {"add", "now"} of an add, with the counter after it; `term` and `log_index` are the entry's (for a read: of the state it
+    saw). fail: it definitely did not happen. info: nobody knows. `leader` is a hint.
     """
 
     kind: Literal["ok", "fail", "info"]
@@ -89,7 +90,8 @@ class Client:
     async def call(
         self, f: str, key: str, value: Any, mode: str | None, remaining_ms: int
     ) -> Outcome:
-        """Carry out "read" (with `mode`), "write" (`value`) or "cas" (`value` = {"from", "to"}).
+        """Carry out "read" (with `mode`), "write" (`value`), "cas" (`value` = {"from", "to"}), "add" (`value` to a counter) or
+        "append" (`value` to a list).
 
         Connecting and sending may fail before anything was sent: fail. After the first byte: info.
         """
@@ -105,12 +107,9 @@ class Client:
                     self._id, max(0, remaining_ms), self._session, key, mode or "lease"
                 )
             else:
-                command = (
-                    encode_write(self._session, self._seq, key, value)
-                    if f == "write"
-                    else encode_cas(self._session, self._seq, key, value["from"], value["to"])
+                request = wire.Submit(
+                    self._id, max(0, remaining_ms), self._session, self._command(f, key, value)
                 )
-                request = wire.Submit(self._id, max(0, remaining_ms), self._session, command)
             await self._send(wire.frame(wire.encode(request)))
             answer = await self._receive()
         except (OSError, wire.WireError) as error:
@@ -121,6 +120,18 @@ class Client:
             self.close()
             raise
         return self._outcome(f, value, answer)
+
+    def _command(self, f: str, key: str, value: Any) -> bytes:
+        session, seq = self._session, self._seq
+        if f == "write":
+            return encode_write(session, seq, key, value)
+        if f == "cas":
+            return encode_cas(session, seq, key, value["from"], value["to"])
+        if f == "add":
+            return encode_add(session, seq, key, value)
+        if f == "append":
+            return encode_append(session, seq, key, value)
+        raise ValueError(f"this system has read, write, cas, add and append, asked was {f!r}")
 
     async def retry(
         self, f: str, key: str, value: Any, mode: str | None, remaining_ms: int
@@ -136,8 +147,10 @@ class Client:
             return Outcome(kind, error=answer.code, leader=answer.leader)
         if f == "read":
             found = answer.value
-        elif f == "write":
+        elif f in ("write", "append"):
             found = value
+        elif f == "add":
+            found = {"add": value, "now": answer.value}
         elif answer.swapped:
             found = {"from": value["from"], "to": value["to"], "swapped": True}
         else:
@@ -316,3 +329,23 @@ class AdminClient:
     async def vote(self, election_timeout_ms: int) -> None:
         """Have a follower stand for election at its next tick, at most `election_timeout_ms` away."""
         await self._ask("vote", election_timeout_ms=election_timeout_ms)
+
+    async def snapshot(self) -> None:
+        """Have what is applied saved as a snapshot; returns when it is durable, or at once when nothing is new."""
+        await self._ask("snapshot")
+
+    async def change_members(
+        self, members: Sequence[str], witnesses: Sequence[str] = (), remaining_ms: int = 60_000
+    ) -> tuple[list[str], list[str]]:
+        """Make `members` (`witnesses` among them) the group, at its leader; who was and who is a member, once it is committed.
+
+        AdminError says not_leader, busy, invalid or catchup_timeout when nothing was changed. The outcome is not known after
+        stepped_down, or when it took longer than `remaining_ms`.
+        """
+        fields = {"members": list(members), "witnesses": list(witnesses)}
+        done = await self._ask("change_members", **fields, remaining_ms=remaining_ms)
+        return done["old"], done["new"]
+
+    async def reset_members(self, members: Sequence[str]) -> None:
+        """Override what this one node takes for the group. Unsafe: two groups may come of it."""
+        await self._ask("reset_members", members=list(members))

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from node.raft.bugs import CATALOGUE
+from node.raft.configuration import of
 from node.raft.effects import Options
 from node.wire import PAYLOAD_BYTES_MAX
 
@@ -25,6 +26,14 @@ _POSITIVE = (
     "max_bytes_per_append",
     "max_inflight_appends",
 )
+_NOT_NEGATIVE = (
+    "catchup_margin",
+    "max_clock_drift_ms",
+    "snapshot_interval_entries",
+    "snapshot_interval_s",
+    "snapshot_min_gap_entries",
+    "snapshot_bytes_per_s",
+)
 
 
 class ConfigError(Exception):
@@ -32,7 +41,7 @@ class ConfigError(Exception):
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One member. `peers` holds the addresses to dial for every other member, which may be proxies in between.
+    """One member. `peers` holds the addresses to dial (proxies in between, perhaps) for everyone else who may ever be a member.
 
     `group` is the run's id: members of another group are refused. `origin_ns` is the CLOCK_MONOTONIC reading from which all
     records of the run count.
@@ -44,6 +53,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     client_listen: tuple[str, int]
     admin_socket: str
     peers: dict[str, tuple[str, int]]
+    members: tuple[str, ...] | None = None
+    """The group, before log or snapshot say otherwise: None for this node and all peers, () for one to be added later."""
+    witnesses: tuple[str, ...] = ()
+    """Those of them that vote and hold no data."""
     group: str
     options: Options = Options()
     seed: str
@@ -51,7 +64,13 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     events_dir: str
 
     @property
-    def members(self) -> tuple[str, ...]:
+    def initial(self) -> tuple[str, ...]:
+        """The members that this node begins with."""
+        return self.reachable if self.members is None else tuple(sorted(self.members))
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Everybody who may ever be a member: this node, and whom it can dial."""
         return tuple(sorted({self.name, *self.peers}))
 
     def core_seed(self, boot: int) -> bytes:
@@ -75,12 +94,22 @@ def check(config: NodeConfig) -> None:
         raise ConfigError(
             f"admin_socket: {len(config.admin_socket.encode())} bytes, a socket's path holds {SOCKET_PATH_BYTES_MAX}"
         )
+    strangers = sorted(set(config.initial) - set(config.reachable))
+    if strangers:
+        raise ConfigError(f"members: no address for {strangers}; name them in peers too")
+    try:
+        of(config.initial, config.witnesses)
+    except ValueError as error:
+        raise ConfigError(f"members, witnesses: {error}") from None
+    if config.initial and set(config.initial) == set(config.witnesses):
+        raise ConfigError("witnesses: somebody must hold the data")
     options = config.options
     for name in _POSITIVE:
         if getattr(options, name) <= 0:
             raise ConfigError(f"options.{name}: must be above 0")
-    if options.max_clock_drift_ms < 0:
-        raise ConfigError("options.max_clock_drift_ms: must not be below 0")
+    for name in _NOT_NEGATIVE:
+        if getattr(options, name) < 0:
+            raise ConfigError(f"options.{name}: must not be below 0")
     if options.max_bytes_per_append > PAYLOAD_BYTES_MAX // 2:
         raise ConfigError(
             f"options.max_bytes_per_append: {PAYLOAD_BYTES_MAX // 2} at most, or no frame could carry an append"

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from node import admin, wire
+from node import admin, snapshots, wire
 from node.clock import NodeClock, true_clock
 from node.config import NodeConfig
 from node.eventlog import EventLog
@@ -29,9 +29,11 @@ from node.kv import STALE, KeyValue
 from node.raft import events
 from node.raft.effects import (
     Disconnected,
+    Download,
     Effects,
     Event,
     Input,
+    LoadSnapshot,
     ManualVote,
     ObserveLease,
     Persist,
@@ -39,14 +41,25 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    SaveSnapshot,
     Tick,
 )
 from node.raft.election import LEADER
-from node.raft.messages import DATA, REPLIES, AppendEntries, PreVote, RequestVote
+from node.raft.messages import (
+    DATA,
+    REPLIES,
+    AppendEntries,
+    FetchSnapshot,
+    FetchSnapshotReply,
+    InstallSnapshot,
+    PreVote,
+    RequestVote,
+)
 from node.raft.raft import Raft
-from node.storage.codec import identity_record
+from node.storage.codec import Corrupt, StorageError
 from node.storage.disk import FolderDisk
-from node.storage.journal import FIRST_BYTES, Batch, Journal
+from node.storage.journal import Batch, Journal
+from node.storage.snapshots import Snapshots
 from node.storage.syncer import Syncer
 from node.transport import (
     Connection,
@@ -59,11 +72,12 @@ from node.transport import (
     listen_unix,
 )
 
+EXIT_DATA: Final = 65
 EXIT_FATAL: Final = 70
 EXIT_DISK: Final = 74
 HELD_NS: Final = 500_000_000
 """How long the bugs that acknowledge early keep the bytes in user space."""
-_REQUESTS: Final = (AppendEntries, PreVote, RequestVote)
+_REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot)
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +87,13 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     id: int
     deadline: int
     key: str | None
+
+
+class Operator(msgspec.Struct, frozen=True, gc=False):
+    """Who gets the answer to an operator's request, and until when (true ns) it may take."""
+
+    connection: Connection
+    deadline: int
 
 
 class Server:
@@ -95,8 +116,12 @@ class Server:
         bugs = set(config.options.bugs)
         self._holds_follower = "ack_before_fsync" in bugs
         self._holds_leader = "leader_counts_self_early" in bugs
+        self._holds_votes = "vote_no_fsync" in bugs
+        self._syncs_inline = "heartbeat_behind_data" in bugs
         self._held_since: int | None = None
         self._tokens: dict[int, Waiting] = {}
+        self._operators: dict[int, Operator] = {}
+        """Who gets the answer to an operator's request, by its token."""
         self._token = 0
         self._inbound: dict[str, Connection] = {}
         self._connections: dict[int, Connection] = {}
@@ -112,10 +137,11 @@ class Server:
     def open(self) -> None:
         """Recover from disk, then open the sockets. Raises StorageError, OSError, FileExistsError."""
         config = self.config
-        self.disk = FolderDisk(
-            config.data_dir, identity_record(config.group, config.name), FIRST_BYTES
-        )
-        self.journal = Journal(self.disk, config.group, config.name)
+        self.disk = FolderDisk(config.data_dir)
+        store = Snapshots(self.disk, config.group, config.name)
+        meta = store.latest()
+        self.kv = snapshots.load(store)
+        self.journal = Journal(self.disk, config.group, config.name, meta)
         found = self.journal.recovered
         self.log = EventLog(
             config.events_dir,
@@ -128,32 +154,38 @@ class Server:
         )
         t0 = self.clock.true()
         now = self.clock.own_at(self.clock.true())
-        first_boot = self.disk.fresh
-        last = found.entries[-1] if found.entries else None
-        boot_event = events.boot(
-            found.hard_state.term,
-            found.hard_state.voted_for,
-            last.index if last else 0,
-            last.term if last else 0,
-            first_boot,
-        )
-        fields = {
-            **boot_event.fields,
-            "rate": self.clock.rate,
-            "offset_ns": self.clock.offset_ns,
-        }
-        self.log.add(t0, now, [Event(boot_event.name, boot_event.term, fields)])
+        try:
+            self.raft = Raft(
+                config.name,
+                config.initial,
+                config.options,
+                found.hard_state,
+                found.entries,
+                found.fresh,
+                config.core_seed(self.boot),
+                now,
+                witnesses=config.witnesses,
+                base=found.base,
+                snapshot=meta,
+            )
+        except ValueError as error:
+            raise Corrupt(str(error)) from None
+        born = events.boot(found.hard_state, self.raft.log, meta, found.fresh)
+        fields = {**born.fields, "rate": self.clock.rate, "offset_ns": self.clock.offset_ns}
+        first = [Event(born.name, born.term, fields)]
+        if meta is not None:
+            first.append(events.snapshot_loaded(born.term, meta, "boot"))
+        self.log.add(t0, now, first)
         self.log.flush()
-        self.raft = Raft(
-            config.name,
-            config.members,
+        self.snapshots = snapshots.Snapshotter(
+            store,
             config.options,
-            found.hard_state,
-            found.entries,
-            first_boot,
-            config.core_seed(self.boot),
-            now,
+            self.raft.bugs,
+            self.clock.true,
+            ask=self._ask,
+            report=self.step,
         )
+        self.poller.watch(self.snapshots.fd, lambda _: self.snapshots.finished())
         self.syncer = Syncer(
             self.journal,
             self.clock.true,
@@ -228,6 +260,9 @@ class Server:
                 flush=True,
             )
             return EXIT_DISK
+        except StorageError as error:
+            print(f"node {self.config.name}: fatal: {error}", file=sys.stderr, flush=True)
+            return EXIT_DATA
         return 0
 
     def _stop(self, *_: object) -> None:
@@ -246,6 +281,10 @@ class Server:
                 wait = min(wait, link.deadline - true)
         if self._held_since is not None:
             wait = min(wait, self._held_since + HELD_NS - true)
+        for operator in self._operators.values():
+            wait = min(wait, operator.deadline - true)
+        if (piece_due := self.snapshots.deadline) is not None:
+            wait = min(wait, piece_due - true)
         # epoll counts in milliseconds and rounds up; a tick that is early is harmless.
         return max(0.0, wait / 1e9)
 
@@ -261,9 +300,13 @@ class Server:
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
             self.step(Tick())
-        if self.raft.state == LEADER and true >= self._observe_due:
+        if true >= self._observe_due:
             self._observe_due = true + self.config.options.heartbeat_ms * 1_000_000
-            self.step(ObserveLease())
+            self._observe(true)
+        if self._operators:
+            self._expire(true)
+        if (piece_due := self.snapshots.deadline) is not None and true >= piece_due:
+            self.snapshots.tick(true)
         for link in self.links.values():
             if link.deadline is not None and true >= link.deadline:
                 link.tick(true)
@@ -272,18 +315,30 @@ class Server:
             batch = self._batch(true)
             if batch is None:
                 break
-            if self.syncer.slow:
+            if self.syncer.slow and not self._syncs_inline:
                 self.syncer.away(batch)
                 break
             self.syncer.here(batch)
             self.step(Persisted(batch.token))
             self._leave()
 
+    def _observe(self, true: int) -> None:
+        """Tell where this member stands, and how its lease does."""
+        raft = self.raft
+        covered = 0 if raft.snapshot is None else raft.snapshot.index
+        log = raft.log
+        progress = events.progress(
+            raft.term, log.first_index, covered, raft.applied, raft.commit, log.last_index
+        )
+        self.log.add(true, self.clock.own_at(true), [progress])
+        if raft.state == LEADER:
+            self.step(ObserveLease())
+
     def _batch(self, true: int) -> Batch | None:
         """What is to be synced now; a seeded bug holds it back in user space."""
         journal = self.journal
         leading = self.raft.state == LEADER
-        if (leading and self._holds_leader) or (not leading and self._holds_follower):
+        if self._holds_leader if leading else self._holds_follower or self._holds_votes:
             if not journal.waiting:
                 self._held_since = None
             elif self._held_since is None:
@@ -323,10 +378,13 @@ class Server:
             if (waiting := self._due(failure.token)) is not None:
                 answer = wire.Refused(waiting.id, failure.code, failure.definite, failure.leader)
                 self._send(waiting.connection, answer)
+        for asked in out.snapshots:
+            if isinstance(asked, LoadSnapshot):
+                self.kv = self.snapshots.take(asked.meta)
         name = self.config.name
         for committed in out.apply:
             entry = committed.entry
-            if entry.kind != DATA:
+            if entry.kind != DATA or self.raft.witness:
                 continue
             result = self.kv.apply(entry.data, entry.index, entry.term)
             if committed.token is None:
@@ -340,7 +398,7 @@ class Server:
                 swapped = result.value.get("swapped")
                 done = wire.Done(
                     waiting.id,
-                    None,
+                    result.value.get("now"),
                     swapped if isinstance(swapped, bool) else None,
                     result.value.get("saw"),
                     result.term,
@@ -353,6 +411,16 @@ class Server:
                 value = self.kv.read(waiting.key or "")
                 done = wire.Done(waiting.id, value, None, None, ready.term, ready.index, name)
                 self._send(waiting.connection, done)
+        for asked in out.snapshots:
+            if isinstance(asked, SaveSnapshot):
+                self.snapshots.save(asked, self.kv)
+            elif isinstance(asked, Download):
+                self.snapshots.download(asked)
+            elif not isinstance(asked, LoadSnapshot):
+                self.snapshots.cancel()
+        for said in out.admin:
+            if (operator := self._operators.pop(said.token, None)) is not None:
+                self._answer(operator, admin.done(said))
         for persist in out.persist:
             if self._holds_leader if self.raft.state == LEADER else self._holds_follower:
                 self._hold(persist)
@@ -366,7 +434,7 @@ class Server:
             return
         done = self.syncer.join()
         self.syncer.here(alone)
-        if not persist.entries and not persist.truncate_from:
+        if not persist.entries and not persist.truncate_from and persist.reset is None:
             done = alone
         if done is not None:
             self.step(Persisted(done.token))
@@ -442,6 +510,8 @@ class Server:
             self._inbound[peer] = connection
             self.last_received[peer] = self.clock.true()
             self.step(Received(peer, message))
+        elif isinstance(message, FetchSnapshot) and connection.member:
+            self._send(connection, self.snapshots.serve(message))
         else:
             raise wire.Malformed(f"{type(message).__name__} is no request, or came before a hello")
 
@@ -453,9 +523,15 @@ class Server:
                 self.traffic.malformed += 1
                 self.links[peer].reset()
                 return
-            if isinstance(message, REPLIES):
+            if isinstance(message, FetchSnapshotReply):
+                self.snapshots.answered(peer, message)
+            elif isinstance(message, REPLIES):
                 self.last_answered[peer] = self.clock.true()
                 self.step(Received(peer, message))
+
+    def _ask(self, peer: str, message: FetchSnapshot) -> None:
+        if peer in self.links:
+            self.links[peer].queue(wire.encode(message))
 
     def _on_down(self, peer: str) -> None:
         self.step(Disconnected(peer))
@@ -484,7 +560,29 @@ class Server:
     # ---- admin ----------------------------------------------------------------------------------------------------
 
     def _serve_admin(self, connection: Connection, payload: bytes) -> None:
-        self._send(connection, admin.serve(self, payload))
+        answer = admin.serve(self, connection, payload)
+        if answer is not None:
+            self._send(connection, answer)
+
+    def operate(
+        self, connection: Connection, request: Callable[[int], Input], remaining_ms: int
+    ) -> None:
+        """Put an operator's request to the core, under a token; the core's AdminDone is the answer, if it comes in time."""
+        self._token = token = self._token + 1
+        deadline = self.clock.true() + remaining_ms * 1_000_000
+        self._operators[token] = Operator(connection, deadline)
+        self.step(request(token))
+
+    def _answer(self, operator: Operator, answer: dict[str, Any]) -> None:
+        if not operator.connection.closed:
+            self._send(operator.connection, answer)
+
+    def _expire(self, true: int) -> None:
+        """Tell operators whose time is up that nobody knows yet."""
+        for token, operator in list(self._operators.items()):
+            if true >= operator.deadline:
+                del self._operators[token]
+                self._answer(operator, admin.LATE)
 
     def set_clock(self, rate: float | None, offset_ns: int) -> None:
         """Change the clock seam now; timers follow, since they are computed from it at every turn."""
@@ -502,6 +600,7 @@ class Server:
         core = self.raft.status(self.clock.own())
         return {
             **core,
+            "snapshot": {**core["snapshot"], "have": self.snapshots.have},
             "boot": self.boot,
             "pid": os.getpid(),
             "group": self.config.group,
@@ -512,12 +611,14 @@ class Server:
             "links": {peer: link.state for peer, link in self.links.items()},
             "storage": {
                 "folder": str(self.disk.folder),
-                "synced": {"journal": journal.synced},
+                "synced": {journal.name: journal.synced},
+                "segments": journal.segments,
                 "waiting_bytes": journal.waiting_bytes,
             },
             "counters": {
                 **core["counters"],
                 **self.traffic.as_dict(),
+                **self.snapshots.counters(),
                 "batches": journal.batches,
                 "syncs": journal.syncs,
                 "records": journal.records,

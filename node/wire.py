@@ -14,14 +14,24 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from node.raft import configuration
 from node.raft.messages import (
+    CONFIGURATION,
     AppendEntries,
     AppendEntriesReply,
+    FetchSnapshot,
+    FetchSnapshotReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Number,
     PreVote,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
+    TimeoutNowReply,
 )
 
 HEADER: Final = struct.Struct("<II")
@@ -151,6 +161,14 @@ PeerFrame = (
     | PreVoteReply
     | RequestVote
     | RequestVoteReply
+    | InstallSnapshot
+    | InstallSnapshotReply
+    | FetchSnapshot
+    | FetchSnapshotReply
+    | TimeoutNow
+    | TimeoutNowReply
+    | ReadIndex
+    | ReadIndexReply
     | Hello
     | Ping
     | Pong
@@ -185,7 +203,9 @@ ClientFrame = Submit | Get | Ping
 
 
 class Done(msgspec.Struct, frozen=True, tag="ok", array_like=True, gc=False):
-    """A command took effect, or a read was answered. `swapped` and `saw` speak of a compare-and-set, `value` of a read."""
+    """A command took effect, or a read was answered. `swapped` and `saw` speak of a compare-and-set, `value` of a read
+    or of the counter after an add.
+    """
 
     id: int
     value: Any
@@ -232,6 +252,11 @@ def decode_peer(payload: bytes) -> PeerFrame:
                     f"of a term from {term} to {message.term}"
                 )
             term = entry.term
+            if entry.kind == CONFIGURATION:
+                try:
+                    configuration.decode(entry.data)
+                except ValueError as error:
+                    raise Malformed(f"entry {entry.index}: {error}") from None
     return message
 
 

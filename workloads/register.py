@@ -18,6 +18,7 @@ import msgspec
 from checkers.records.schema import WorkloadHeader
 from checkers.registers import RegisterJudge
 from workloads.generator import Completion, Context, Next, Op, Weights
+from workloads.keys import Keys
 
 MODES: Final = ("lease", "readindex", "local")
 VALUE_STRIDE: Final = 1000
@@ -49,41 +50,18 @@ class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"read_modes are one or more of {', '.join(MODES)}")
 
 
-class Keys:
-    """The keys in use, shared by the clients of one run."""
+class Values(Keys):
+    """The keys, and the newest value that any client is known to have seen at each."""
 
     def __init__(self, params: Params) -> None:
-        self._params = params
-        self._generation = [0] * params.keys
-        self._ops = [0] * params.keys
-        self._infos = [0] * params.keys
-        self.used: list[str] = []
+        super().__init__(params.keys, params.ops_per_key, params.infos_per_key)
         self.newest: dict[str, Any] = {}
-        for slot in range(params.keys):
-            self.used.append(self.name(slot))
-
-    def name(self, slot: int) -> str:
-        return f"k{slot}.{self._generation[slot]}"
-
-    def take(self, slot: int) -> str:
-        """The key of this slot for one more operation."""
-        if (
-            self._ops[slot] >= self._params.ops_per_key
-            or self._infos[slot] >= self._params.infos_per_key
-        ):
-            self._generation[slot] += 1
-            self._ops[slot] = self._infos[slot] = 0
-            self.used.append(self.name(slot))
-        self._ops[slot] += 1
-        return self.name(slot)
 
     def update(self, completion: Completion) -> None:
+        super().update(completion)
         op, key = completion.op, completion.op.key
         assert key is not None
-        if completion.kind == "info":
-            if op.f != "read" and key == self.name(int(key[1:].split(".")[0])):
-                self._infos[int(key[1:].split(".")[0])] += 1
-        elif completion.kind == "ok":
+        if completion.kind == "ok":
             if op.f == "write":
                 self.newest[key] = op.value
             elif op.f == "read":
@@ -98,7 +76,7 @@ class Client:
     """One client's operations. Three draws each, needed or not: kind, key, mode."""
 
     def __init__(
-        self, params: Params, keys: Keys, client: int, stride: int, random: Random
+        self, params: Params, keys: Values, client: int, stride: int, random: Random
     ) -> None:
         self._keys = keys
         self._params = params
@@ -137,7 +115,7 @@ class Register:
 
     def __init__(self, params: dict[str, Any]) -> None:
         self._params = msgspec.convert(params, Params, strict=False)
-        self._keys = Keys(self._params)
+        self._keys = Values(self._params)
         self.params = msgspec.to_builtins(self._params)
         self.operations = [f for f, weight in self._params.weights.items() if weight]
         self.read_modes = list(self._params.read_modes) if "read" in self.operations else []

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from checkers.records.schema import WorkloadHeader
-from workloads import register
+from workloads import append, counter, register
 from workloads.generator import Generator, Op
 
 
@@ -33,7 +33,11 @@ class Workload(Protocol):
     def final_ops(self) -> list[Op]: ...
 
 
-BUILT_IN: dict[str, Callable[[dict[str, Any]], Workload]] = {"register": register.Register}
+BUILT_IN: dict[str, Callable[[dict[str, Any]], Workload]] = {
+    "register": register.Register,
+    "counter": counter.Counter,
+    "append": append.Append,
+}
 
 
 def load(name: str, params: dict[str, Any]) -> Workload:

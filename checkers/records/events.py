@@ -8,7 +8,7 @@ comes as `Other`: a system may say more than the monitors know.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 
@@ -27,7 +27,9 @@ class Line(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
 class Boot(Line, frozen=True, gc=False, tag="boot"):
     """A life begins with this on disk; `term` is the recovered one, voted_for "" nobody.
 
-    `rate`, `offset_ns`: what its clock was started with.
+    `rate`, `offset_ns`: what its clock was started with. The log begins at `first_index`; the newest snapshot is at
+    `snapshot_index` (0: none). A node that says nothing of these has -1 there. `members`, `old` and `witnesses` are the
+    configuration in force, () if it is not told.
     """
 
     last_index: int
@@ -36,6 +38,12 @@ class Boot(Line, frozen=True, gc=False, tag="boot"):
     first_boot: bool = False
     rate: float = 1.0
     offset_ns: int = 0
+    first_index: int = -1
+    snapshot_index: int = -1
+    snapshot_term: int = -1
+    members: tuple[str, ...] = ()
+    old: tuple[str, ...] = ()
+    witnesses: tuple[str, ...] = ()
 
 
 class ClockSet(Line, frozen=True, gc=False, tag="clock_set"):
@@ -98,6 +106,96 @@ class Truncate(Line, frozen=True, gc=False, tag="truncate"):
     first: int = msgspec.field(name="from")
 
 
+class SnapshotSaved(Line, frozen=True, gc=False, tag="snapshot_saved"):
+    """A snapshot at `index` is durable; `digest` is the crc32 of the state there, client sessions included."""
+
+    index: int
+    last_term: int
+    digest: int
+    size: int = 0
+
+
+class SnapshotLoaded(Line, frozen=True, gc=False, tag="snapshot_loaded"):
+    """The state machine is now at `index`; `source` is boot, or install for one that the leader sent."""
+
+    index: int
+    last_term: int
+    digest: int
+    source: str
+
+
+class LogCut(Line, frozen=True, gc=False, tag="log_cut"):
+    """Entries that a snapshot covers went: the log begins at `first`."""
+
+    first: int
+
+
+class LogReset(Line, frozen=True, gc=False, tag="log_reset"):
+    """The whole log went for an installed snapshot at `first` - 1."""
+
+    first: int
+
+
+class LogDump(Line, frozen=True, gc=False, tag="log_dump"):
+    """The whole log as somebody found it, from `first` on: (term, crc) each."""
+
+    first: int
+    entries: list[tuple[int, int]]
+
+
+class ConfChange(Line, frozen=True, gc=False, tag="conf_change"):
+    """The configuration of the entry at `index`.
+
+    `stage`: append (in force from here on), rollback (in force again, since a later one was cut off), or commit. With `old` it
+    is a joint one.
+    """
+
+    index: int
+    members: tuple[str, ...]
+    stage: str
+    old: tuple[str, ...] = ()
+    witnesses: tuple[str, ...] = ()
+
+
+class ChangeStage(Line, frozen=True, gc=False, tag="change_stage"):
+    """A leader's change of members came to `stage`: catching_up, joint, stable, none."""
+
+    stage: str
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+class Transfer(Line, frozen=True, gc=False, tag="transfer"):
+    """A leader hands over to `to`; `stage`: start, timeout_now, expired, done."""
+
+    to: str
+    stage: str
+
+
+class Readonly(Line, frozen=True, gc=False, tag="readonly"):
+    """The node takes no new writes from here on, or takes them again."""
+
+    readonly: bool
+    index: int = 0
+
+
+class ElectionTimeout(Line, frozen=True, gc=False, tag="election_timeout"):
+    """E and D of this node are these from here on, in ms."""
+
+    election_timeout_ms: int
+    max_clock_drift_ms: int
+
+
+class Progress(Line, frozen=True, gc=False, tag="progress"):
+    """Where the node stands: its log is [first_index, last], its newest snapshot at `snapshot`."""
+
+    first_index: int
+    snapshot: int
+    applied: int
+    committed: int
+    last: int
+
+
 class TermChange(Line, frozen=True, gc=False, tag="term_change"):
     previous: int = msgspec.field(name="from")
     reason: str = ""
@@ -147,6 +245,17 @@ Known: TypeAlias = (
     | Commit
     | Apply
     | Truncate
+    | SnapshotSaved
+    | SnapshotLoaded
+    | LogCut
+    | LogReset
+    | LogDump
+    | ConfChange
+    | ChangeStage
+    | Transfer
+    | Readonly
+    | ElectionTimeout
+    | Progress
     | TermChange
     | PrevoteGranted
     | VoteRefused
@@ -156,28 +265,15 @@ Known: TypeAlias = (
 )
 Event: TypeAlias = Known | Other
 
-NAMES: Final[frozenset[str]] = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        Boot,
-        ClockSet,
-        VoteGranted,
-        BecomeCandidate,
-        BecomeLeader,
-        StepDown,
-        Lease,
-        AppendAck,
-        Commit,
-        Apply,
-        Truncate,
-        TermChange,
-        PrevoteGranted,
-        VoteRefused,
-        LeaseReady,
-        Following,
-        ReadIndex,
-    )
-)
+KINDS: Final[dict[str, type[Known]]] = {
+    str(kind.__struct_config__.tag): kind for kind in get_args(Known)
+}
+"""Name of an event -> its type."""
+
+
+def name_of(event: Line) -> str:
+    return str(event.__struct_config__.tag)
+
 
 _known: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Known)
 _other: Final[msgspec.json.Decoder[Other]] = msgspec.json.Decoder(Other)
@@ -189,7 +285,7 @@ def decode(line: bytes) -> Event:
         found: Event = _known.decode(line)
     except msgspec.ValidationError:
         other = _other.decode(line)
-        if other.event in NAMES:
+        if other.event in KINDS:
             raise
         return other
     return found

@@ -204,8 +204,31 @@ class Interrupted(
     harness_error: str | None = None
 
 
+class WatchEnded(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="watch_ended", tag_field="what"
+):
+    """The online check that went along with the run ended: `event`, an index in history.jsonl, was the last it took.
+
+    "illegal": nothing explains that event. "unknown": it could not go on. `stopped`: the main phase was ended for it.
+    """
+
+    index: int
+    time: int
+    verdict: Literal["illegal", "unknown"]
+    event: int
+    because: str
+    stopped: bool = False
+
+
 RunFact = (
-    Phase | ProcessStarted | ProcessExited | ClockSample | HostStall | LinkIncident | Interrupted
+    Phase
+    | ProcessStarted
+    | ProcessExited
+    | ClockSample
+    | HostStall
+    | LinkIncident
+    | Interrupted
+    | WatchEnded
 )
 
 
@@ -354,6 +377,10 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     exit_code: int
     headline: str
     interrupted: bool = False
+    stopped_at: int | None = None
+    """The index in history.jsonl of the event for which the online check ended the main phase."""
+    watch: str = ""
+    """How the online check ended, if it did."""
     findings: list[Finding] = []
     properties: list[PropertyResult] = []
     assumptions: list[AssumptionResult] = []

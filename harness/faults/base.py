@@ -39,11 +39,16 @@ class Scene:
         self.lag = lag
         self.old_leader = ""
         self.bound: dict[str, list[str]] = {}
+        plan = expanded.plan
+        self.first_members = cluster.names[: plan.members or plan.nodes]
+        self.members = list(self.first_members)
+        """Who belongs to the group, as far as the harness has seen."""
         self.addresses = {name: link.listen for name, link in cluster.links.table.links.items()}
 
     def cast(self) -> Cast:
         return Cast(
-            nodes=self.cluster.names,
+            nodes=self.members,
+            spares=[name for name in self.cluster.names if name not in self.members],
             leader=self.cluster.leader,
             old_leader=self.old_leader or self.cluster.leader,
             bound=self.bound,
@@ -62,6 +67,10 @@ class Scene:
         for role in step.targets:
             names += [name for name in resolve(role, self.cast(), random) if name not in names]
         return names
+
+    def resolve_role(self, role: str, step: Step) -> list[str]:
+        """The names of one role now."""
+        return resolve(role, self.cast(), stream(self.expanded.seed, f"targets/{step.id}/{role}"))
 
     async def resolve_running(self, step: Step) -> list[str]:
         """As `resolve`, but waits a little for somebody to strike: a leader that died is known as the leader until the next

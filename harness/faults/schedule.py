@@ -11,11 +11,12 @@ from typing import Any
 
 import trio
 
-from harness.faults.admin import Vote
+from harness.faults.admin import Snapshot, Transfer, Vote
 from harness.faults.base import Fault, Scene
 from harness.faults.clock import ClockOffset, ClockRate
 from harness.faults.evidence import Evidence, skipped
 from harness.faults.frames import Frames
+from harness.faults.membership import Membership
 from harness.faults.network import SlowLinks
 from harness.faults.partition import Partition
 from harness.faults.process import Kill, Pause
@@ -31,9 +32,13 @@ KINDS: dict[str, Callable[[Scene, Step], Fault]] = {
     "clock_rate": ClockRate,
     "clock_offset": ClockOffset,
     "latency": SlowLinks,
+    "membership": Membership,
+    "transfer": Transfer,
+    "snapshot": Snapshot,
     "vote": Vote,
     "frames": Frames,
 }
+WITHOUT_HEAL = ("vote", "transfer", "snapshot", "clock_offset")
 ACTION_DEADLINE_S = 12.0
 
 
@@ -141,7 +146,7 @@ class Schedule:
         await self.scene.bind(step)
         evidence = await self._act(fault.install)
         record = self._write(step, "installed", evidence)
-        if evidence.outcome == "skipped" or step.kind in ("vote", "clock_offset"):
+        if evidence.outcome == "skipped" or step.kind in WITHOUT_HEAL:
             self._active.pop(step.id, None)
         self._installed.setdefault(step.id, trio.Event()).set()
         self._note(

@@ -13,14 +13,15 @@ TWO_SIDED = ("halves", "one", "minority_with_leader", "bridge")
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known when a step runs. `leader` may be "" (none known)."""
+    """What is known when a step runs. `leader` may be "" (none known); `nodes` are the members, `spares` all others."""
 
     nodes: Sequence[str]
     leader: str
     old_leader: str = ""
     bound: Mapping[str, Sequence[str]] = {}
     taken: frozenset[str] = frozenset()
-    """Nodes that "follower" and "one" must not draw."""
+    """Nodes that "follower", "one" and "spare" must not draw."""
+    spares: Sequence[str] = ()
 
 
 def resolve(role: str, cast: Cast, random: Stream) -> list[str]:
@@ -28,8 +29,13 @@ def resolve(role: str, cast: Cast, random: Stream) -> list[str]:
     nodes = list(cast.nodes)
     others = [node for node in nodes if node != cast.leader]
     minority = (len(nodes) - 1) // 2
-    if role in nodes:
+    if role in nodes or role in cast.spares:
         return [role]
+    if role == "spares":
+        return list(cast.spares)
+    if role == "spare":
+        free = [node for node in cast.spares if node not in cast.taken]
+        return [random.choice(free)] if free else []
     if role == "leader":
         return [cast.leader] if cast.leader else []
     if role == "old_leader":
@@ -44,9 +50,9 @@ def resolve(role: str, cast: Cast, random: Stream) -> list[str]:
         return [random.choice(free)] if free else []
     if role == "rest":
         named = {node for names in cast.bound.values() for node in names} | cast.taken
-        return [node for node in nodes if node not in named]
+        return [node for node in (*nodes, *cast.spares) if node not in named]
     if role == "all":
-        return nodes
+        return [*nodes, *cast.spares]
     if role == "minority":
         return sorted(random.sample(nodes, max(1, minority)))
     if role == "majority":
@@ -96,7 +102,7 @@ def shape(name: str, cast: Cast, random: Stream) -> Cut:
         return Cut([(source, target) for target in struck])
     else:
         raise HarnessError(f"unknown partition {name!r}")
-    right = [node for node in nodes if node not in left]
+    right = [node for node in (*nodes, *cast.spares) if node not in left]
     return Cut(between(left, right), (left, right))
 
 

@@ -149,6 +149,8 @@ def _hero(run: LoadedRun) -> str:
             parts.append(
                 '<p class="warning">Interrupted: this judges what was recorded until then.</p>'
             )
+        if verdict.watch:
+            parts.append(f"<p>{escape(verdict.watch)}.</p>")
         if verdict.expectation:
             parts.append(
                 f"<p>What the plan expected of this run was "

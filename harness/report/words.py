@@ -41,7 +41,18 @@ PROPERTIES: Final[dict[str, tuple[str, str]]] = {
     ),
     "P-SM": (
         "state machine safety",
-        "Two nodes applied different entries at the same index, or one node applied entries twice or out of order.",
+        "Two nodes applied different entries at the same index, one node applied entries twice or out of order, or two "
+        "snapshots of the same index hold different states.",
+    ),
+    "P-ORD": (
+        "order of a node's indices",
+        "A node went back in what it had committed or applied, applied what was not committed, or cut off a part of its log that "
+        "it still needed.",
+    ),
+    "P-CONF": (
+        "changes of members",
+        "The group went from one set of members to another in a step that lets two majorities decide apart from each other, or "
+        "nodes do not agree on who the members are.",
     ),
     "P-DU": ("durability", "An acknowledged operation did not survive the crashes of the run."),
     "P-LV": (

@@ -70,6 +70,7 @@ class RaftSystem:
         self.options = options(plan)
         self.origin_ns = origin_ns
         self.names = [f"n{i + 1}" for i in range(plan.nodes)]
+        self.first_members = self.names[: plan.members or plan.nodes]
         self._seed = seed
         self._run = run
         self._layout = layout
@@ -91,6 +92,7 @@ class RaftSystem:
                 client_listen=self._layout.client_address(name),
                 admin_socket=str(self._layout.admin_socket(name)),
                 peers={peer: listens[f"{name}-{peer}"] for peer in self.names if peer != name},
+                members=tuple(self.first_members) if name in self.first_members else (),
                 group=self._run,
                 options=self.options,
                 seed=derive(self._seed, f"node/{name}").hex(),
@@ -136,6 +138,21 @@ class RaftSystem:
     async def vote(self, name: str, election_timeout_ms: int) -> None:
         async with self._admin(name) as admin:
             await admin.vote(election_timeout_ms)
+
+    async def change_members(self, name: str, members: list[str]) -> None:
+        """Ask the leader `name` for another group; HarnessError says why it was not done."""
+        async with self._admin(name) as admin:
+            await admin.change_members(members)
+
+    async def transfer(self, name: str, to: str) -> None:
+        """Ask the leader `name` to hand over to `to`, or to whoever is furthest ("")."""
+        async with self._admin(name) as admin:
+            await admin.transfer(to)
+
+    async def snapshot(self, name: str) -> None:
+        """Have `name` save a snapshot now; returns when it is durable."""
+        async with self._admin(name) as admin:
+            await admin.snapshot()
 
     def cut_to_synced(self, name: str) -> dict[str, Any]:
         """Cut the files of a dead member to what was synced: {file: {"cut": bytes, "unwritten": bytes}}."""

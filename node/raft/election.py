@@ -7,12 +7,11 @@ of the step that is told so. The functions act on a `Raft`; its state is in raft
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from node.raft import events
-from node.raft.lease import quorum_stamp
+from node.raft import events, quorums, witnesses
+from node.raft.effects import AdminDone, ResetElectionTimeout
 from node.raft.messages import PreVote, PreVoteReply, RequestVote, RequestVoteReply
 
 if TYPE_CHECKING:
@@ -21,20 +20,20 @@ if TYPE_CHECKING:
 FOLLOWER: Final = "follower"
 CANDIDATE: Final = "candidate"
 LEADER: Final = "leader"
+TRANSFERRING: Final = "transferring"
+"""A leader that is handing over: no lease, no new writes, everything else goes on."""
+LEADING: Final = (LEADER, TRANSFERRING)
 
-
+_MS: Final = 1_000_000
 SPREAD_NS_MAX: Final = 1_000_000_000
 """How much a vote timer is spread at most (2.2)."""
 
 
-def quorum(members: int) -> int:
-    """The smallest majority."""
-    return members // 2 + 1
-
-
-def draw(rng: random.Random, base_ns: int, spread_ns: int, jitter: bool) -> int:
+def draw(raft: Raft, base_ns: int, spread_ns: int) -> int:
     """A delay in [base, base + spread], exactly base without jitter."""
-    return base_ns + rng.randint(0, spread_ns) if jitter else base_ns
+    if not raft.options.election_jitter or raft.bugs.breaks("no_jitter"):
+        return base_ns
+    return base_ns + raft.rng.randint(0, spread_ns)
 
 
 class Ballot:
@@ -89,6 +88,8 @@ def log_ok(raft: Raft, last_term: int, last_index: int) -> bool:
     log = raft.log
     if (last_term, last_index) >= (log.flushed_term, log.flushed):
         return True
+    if last_index >= log.flushed and raft.bugs.breaks("log_check_index_only"):
+        return True
     return raft.bugs.breaks("no_log_check")
 
 
@@ -97,12 +98,13 @@ def votable_time(raft: Raft) -> int:
     return raft.promise.remaining(raft.now) if raft.options.leader_lease else 0
 
 
-def sticks(raft: Raft) -> bool:
-    """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody."""
-    if not raft.options.leader_sticky or raft.state != LEADER:
+def sticks(raft: Raft, candidate: str) -> bool:
+    """Option leader_sticky: a leader whom a quorum accepted within E helps to elect nobody, but whom it hands over to."""
+    if not raft.options.leader_sticky or raft.state not in LEADING:
         return False
-    stamps = [peer.last_rpc_send for peer in raft.peers.values()]
-    return raft.now < quorum_stamp(stamps, len(raft.members), raft.now) + raft.election_timeout_ns
+    if raft.handover is not None and raft.handover.to == candidate:
+        return False
+    return raft.now < quorums.stamp(raft) + raft.election_timeout_ns
 
 
 # ---- timers --------------------------------------------------------------------------------------
@@ -131,12 +133,10 @@ def arm(raft: Raft, *, after_candidacy: bool = False) -> None:
     Without pre-vote a candidacy costs the others a term each. One that ended is followed by a pause
     of E, or rivals with ticks far shorter than the promises would depose each other for ever.
     """
-    length_ns = raft.tick_ns
+    length_ns = witnesses.lengthened(raft, raft.tick_ns)
     if after_candidacy and not raft.options.prevote:
         length_ns = raft.election_timeout_ns
-    raft.election_due = raft.now + draw(
-        raft.rng, length_ns, length_ns, raft.options.election_jitter
-    )
+    raft.election_due = raft.now + draw(raft, length_ns, length_ns)
 
 
 def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
@@ -152,9 +152,55 @@ def on_manual_vote(raft: Raft, election_timeout_ms: int) -> None:
     raft.election_due = min(raft.election_due, raft.now + length_ns)
 
 
+def on_reset_timeout(raft: Raft, asked: ResetElectionTimeout) -> None:
+    """Set E, with E + D kept or D given; refuses what cannot work (2.2).
+
+    Tick and promise follow at once, a running vote or step-down timer runs out as it is.
+    """
+    length_ns, drift_ms = asked.election_timeout_ms * _MS, asked.max_clock_drift_ms
+    both_ns = raft.election_timeout_ns + raft.drift_ns
+    drift_ns = both_ns - length_ns if drift_ms is None else drift_ms * _MS
+    error = ""
+    if length_ns <= raft.heartbeat_ns:
+        error = f"invalid: the election timeout must be above the heartbeat ({raft.heartbeat_ns // _MS} ms)"
+    elif drift_ms is None and drift_ns < 0:
+        error = f"invalid: the election timeout must not be above E + D ({both_ns // _MS} ms)"
+    elif drift_ns < 0:
+        error = "invalid: the clock drift must not be below 0"
+    if not error:
+        raft.election_timeout_ns, raft.drift_ns = length_ns, drift_ns
+        witnesses.promise(raft)
+        if raft.state == FOLLOWER:
+            arm(raft)
+        event = events.election_timeout(raft.term, length_ns // _MS, drift_ns // _MS)
+        raft.out.events.append(event)
+    raft.out.admin.append(AdminDone(asked.token, error))
+
+
+def may_stand(raft: Raft) -> bool:
+    """Whoever is no member, or about to stop, stands for no election, and a witness only if it may lead.
+
+    One exception: while the entry that removes this member is not known to be committed, it may be the only one that has it,
+    and the others cannot do without its vote (A10; Raft thesis 4.2.2). As leader it commits that entry and steps down.
+    """
+    if raft.leaving:
+        return False
+    if raft.witness:
+        return raft.options.witness_may_lead
+    name, conf = raft.name, raft.conf
+    if name in conf.members or name in conf.old:
+        return True
+    if raft.conf_due > raft.conf_index:
+        return False
+    before = raft.log.configuration_at(raft.conf_index - 1)
+    return name in before.members or name in before.old
+
+
 def campaign(raft: Raft, *, triggered: bool = False) -> None:
-    """Start an election the way the options say."""
-    raft.leader_id = ""
+    """Start an election the way the options say; who may not, or installs a snapshot, does not stand (3.2)."""
+    if not may_stand(raft) or raft.snapshots.downloading is not None:
+        return
+    raft.lose_leader()
     if raft.options.prevote:
         start_pre_vote(raft, triggered)
     else:
@@ -178,6 +224,10 @@ def start_pre_vote(raft: Raft, triggered: bool) -> None:
         or (old.last_index, old.last_term) != (last_index, last_term)
         or raft.now - old.started_ns >= raft.election_timeout_ns
     ):
+        if raft.bugs.breaks("prevote_bumps_term"):
+            previous = raft.term
+            raft.raise_term(previous + 1)
+            raft.report(events.term_change(raft.term, previous, "pre_vote"))
         raft.ballot = Ballot(True, raft.promise.holder, last_index, last_term, raft.now)
     ballot = raft.ballot
     assert ballot is not None
@@ -190,24 +240,29 @@ def start_pre_vote(raft: Raft, triggered: bool) -> None:
     grant_self(raft)
 
 
-def elect_self(raft: Raft) -> None:
+def elect_self(raft: Raft, proof: tuple[str, int] | None = None) -> None:
     """Become candidate in the next term; nothing is said before the term and the own vote are on
     disk.
+
+    `proof` = (leader, term) is a leader that has stepped down for this: what was promised to it is void.
     """
     previous = raft.term
     raft.counters["elections"] += 1
     raft.state = CANDIDATE
-    raft.leader_id = ""
+    raft.lose_leader()
     raft.triggered = False
     raft.grant_due = None
-    length_ns = raft.election_timeout_ns + raft.drift_ns
-    raft.vote_due = raft.now + draw(
-        raft.rng, length_ns, min(length_ns, SPREAD_NS_MAX), raft.options.election_jitter
-    )
+    raft.interrupt_download()
+    length_ns = witnesses.lengthened(raft, raft.election_timeout_ns) + raft.drift_ns
+    raft.vote_due = raft.now + draw(raft, length_ns, min(length_ns, SPREAD_NS_MAX))
     raft.raise_term(raft.term + 1)
     cast_vote(raft, raft.name)
     log = raft.log
-    raft.ballot = Ballot(False, raft.promise.holder, log.flushed, log.flushed_term, raft.now)
+    ballot = Ballot(False, raft.promise.holder, log.flushed, log.flushed_term, raft.now)
+    raft.ballot = ballot
+    if proof is not None:
+        ballot.disrupted = proof
+        raft.promise.reset()
     raft.when_durable(announce, (raft, raft.term, previous))
 
 
@@ -237,7 +292,7 @@ def ask(raft: Raft, ballot: Ballot, peers: Iterable[str]) -> None:
 def grant_self(raft: Raft) -> None:
     """Count the own grant, or wait for the end of the own promise (or for its holder's grant)."""
     remaining = votable_time(raft)
-    if remaining:
+    if remaining and not raft.bugs.breaks("self_vote_ignores_lease"):
         raft.grant_due = raft.now + remaining
     else:
         count(raft, raft.name)
@@ -248,6 +303,8 @@ def count(raft: Raft, voter: str) -> None:
     ballot = raft.ballot
     if ballot is None:
         return
+    if voter in ballot.grants and raft.bugs.breaks("vote_dup_count"):
+        ballot.grants.add(next(name for name in raft.others if name not in ballot.grants))
     ballot.grants.add(voter)
     if voter == ballot.last_leader and voter != raft.name:
         ballot.grants.add(raft.name)
@@ -265,7 +322,7 @@ def tally(raft: Raft, ballot: Ballot) -> None:
     grants = ballot.grants
     if ballot.pre and ballot.disrupted is not None:
         grants = grants | ballot.reserved
-    if len(grants) < raft.quorum:
+    if not quorums.agrees(raft, grants):
         return
     raft.ballot = None
     if ballot.pre:
@@ -275,6 +332,11 @@ def tally(raft: Raft, ballot: Ballot) -> None:
 
 
 # ---- voting --------------------------------------------------------------------------------------
+
+
+def promised(raft: Raft) -> bool:
+    """Does a promise forbid this node to vote for somebody else now?"""
+    return votable_time(raft) > 0 and not raft.bugs.breaks("follower_lease_ignored")
 
 
 def cast_vote(raft: Raft, candidate: str) -> None:
@@ -289,11 +351,13 @@ def on_pre_vote(raft: Raft, sender: str, m: PreVote) -> None:
     """Would this node vote for `sender`? Nothing changes here."""
     granted = by_lease = False
     if m.term >= raft.term and log_ok(raft, m.last_term, m.last_index):
-        by_lease = votable_time(raft) > 0 or sticks(raft)
+        by_lease = promised(raft) or sticks(raft, sender)
         granted = not by_lease
+    if not granted and m.term >= raft.term and raft.bugs.breaks("prevote_no_lag_refusal"):
+        granted, by_lease = True, False
     if granted:
         raft.report(events.prevote_granted(raft.term, sender, m.term))
-    disrupted = raft.state == LEADER and not sticks(raft)
+    disrupted = raft.state in LEADING and not sticks(raft, sender)
     raft.reply(sender, PreVoteReply(raft.term, m.call, granted, by_lease, disrupted))
 
 
@@ -305,18 +369,22 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
         if proven == (raft.leader_id, raft.term):
             # The leader that this node promised not to elect another has stepped down itself.
             raft.promise.reset()
+        elif promised(raft) and raft.bugs.breaks("disrupted_unchecked"):
+            raft.promise.reset()
     ok = log_ok(raft, m.last_term, m.last_index)
     again = m.term == raft.term and raft.voted_for == sender
     if m.term < raft.term:
+        if raft.state == FOLLOWER and raft.bugs.breaks("lease_renew_any"):
+            raft.promise.renew(sender, raft.now)
         refuse_vote(raft, sender, m, previous, by_lease=False, disrupted=False)
         return
-    if (votable_time(raft) and not (again and raft.promise.by_vote)) or sticks(raft):
+    if (not (again and raft.promise.by_vote) and promised(raft)) or sticks(raft, sender):
         refuse_vote(raft, sender, m, previous, by_lease=ok, disrupted=False)
         return
     # A request of the leader's own term deposes nobody, so it must not yield proof of it.
-    disrupted = raft.state == LEADER and m.term > raft.term
+    disrupted = raft.state in LEADING and m.term > raft.term
     if m.term > raft.term:
-        raft.step_down(m.term, "higher_term_request")
+        raft.yield_to(sender, m.term, "higher_term_request")
     free = raft.voted_for in ("", sender)
     if ok and not free and raft.bugs.breaks("double_vote"):
         free, again = True, False
@@ -327,6 +395,11 @@ def on_request_vote(raft: Raft, sender: str, m: RequestVote) -> None:
         raft.step_down(raft.term, "vote_for_candidate")
         cast_vote(raft, sender)
     raft.promise.renew(sender, raft.now, by_vote=True)
+    if raft.hard_pending and raft.bugs.breaks("vote_no_fsync"):
+        raft.out.events.append(events.vote_granted(raft.term, sender))
+        reply = RequestVoteReply(raft.term, m.call, True, False, disrupted, previous)
+        raft.out.messages.append((sender, reply))
+        return
     raft.when_durable(speak_vote, (raft, sender, m, previous, disrupted, again))
 
 
@@ -361,7 +434,11 @@ def on_pre_vote_reply(raft: Raft, sender: str, m: PreVoteReply) -> None:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
-    if ballot is None or not ballot.pre or ballot.calls.get(m.call) != sender:
+    if ballot is None:
+        return
+    if not ballot.pre or ballot.calls.get(m.call) != sender:
+        if m.granted and sender not in ballot.grants and raft.bugs.breaks("stale_vote_reply"):
+            count(raft, sender)
         return
     if m.disrupted:
         ballot.disrupted = (sender, m.term)
@@ -382,7 +459,11 @@ def on_request_vote_reply(raft: Raft, sender: str, m: RequestVoteReply) -> None:
         raft.step_down(m.term, "higher_term_response")
         return
     ballot = raft.ballot
-    if ballot is None or ballot.pre or ballot.calls.get(m.call) != sender:
+    if ballot is None or ballot.pre:
+        return
+    if ballot.calls.get(m.call) != sender:
+        if m.granted and sender not in ballot.grants and raft.bugs.breaks("stale_vote_reply"):
+            count(raft, sender)
         return
     if m.disrupted:
         ballot.disrupted = (sender, m.previous_term)

@@ -11,21 +11,38 @@ from typing import Annotated, Final
 
 import msgspec
 
-NOOP: Final = 0
+from node.raft.configuration import Configuration
+
 DATA: Final = 1
 CONFIGURATION: Final = 2
+"""A new leader's first entry is one too: it repeats the configuration in force."""
+METADATA: Final = 3
+"""What a witness holds of a DATA entry: everything but the data, `crc` is that of the data."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """Whatever arrives from outside is checked where it is decoded: the core indexes its log by these."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One log entry. `crc` is crc32(data), made once where the entry is born and carried on."""
+    """One log entry. `crc` is crc32(data), made once where the entry is born and carried on, without the data too."""
 
     index: Number
     term: Number
     kind: Number
     data: bytes
+    crc: Number
+
+
+class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a snapshot covers: everything up to (index, term), with the configuration in force there.
+
+    `size` in bytes and `crc` (crc32) are those of the state machine's state, its client sessions included.
+    """
+
+    index: Number
+    term: Number
+    configuration: Configuration
+    size: Number
     crc: Number
 
 
@@ -62,6 +79,8 @@ class AppendEntriesReply(
     last_index: Number
     prev_index: Number
     round: Number
+    readonly: bool = False
+    """The follower's operator forbids user entries."""
 
 
 class PreVote(msgspec.Struct, frozen=True, tag="pre_vote", array_like=True, gc=False):
@@ -105,8 +124,101 @@ class RequestVoteReply(
     previous_term: Number
 
 
-Request = AppendEntries | PreVote | RequestVote
-Reply = AppendEntriesReply | PreVoteReply | RequestVoteReply
+class InstallSnapshot(
+    msgspec.Struct, frozen=True, tag="install_snapshot", array_like=True, gc=False
+):
+    """What you lack was cut from my log: pull this snapshot from me, in pieces, and load it."""
+
+    term: Number
+    call: Number
+    meta: SnapshotMeta
+
+
+class InstallSnapshotReply(
+    msgspec.Struct, frozen=True, tag="install_snapshot_reply", array_like=True, gc=False
+):
+    """Sent when the snapshot is loaded, or was not needed, or could not be taken (`error`, one word)."""
+
+    term: Number
+    call: Number
+    success: bool
+    error: str = ""
+
+
+class FetchSnapshot(msgspec.Struct, frozen=True, tag="fetch_snapshot", array_like=True, gc=False):
+    """One piece of the state of snapshot (index, snapshot_term), please. Answered outside the core."""
+
+    call: Number
+    index: Number
+    snapshot_term: Number
+    offset: Number
+    length: Number
+
+
+class FetchSnapshotReply(
+    msgspec.Struct, frozen=True, tag="fetch_snapshot_reply", array_like=True, gc=False
+):
+    """`error` is one word, "" when `data` is what was asked for; "busy" asks to come again later."""
+
+    call: Number
+    index: Number
+    offset: Number
+    data: bytes
+    error: str = ""
+
+
+class TimeoutNow(msgspec.Struct, frozen=True, tag="timeout_now", array_like=True, gc=False):
+    """Stand for election at once. `stepped_down`: the sender leads no more, and says so to all by this."""
+
+    term: Number
+    call: Number
+    stepped_down: bool
+
+
+class TimeoutNowReply(
+    msgspec.Struct, frozen=True, tag="timeout_now_reply", array_like=True, gc=False
+):
+    term: Number
+    call: Number
+    success: bool
+
+
+class ReadIndex(msgspec.Struct, frozen=True, tag="read_index", array_like=True, gc=False):
+    """A follower asks its leader up to where reads that wait at it must have applied."""
+
+    term: Number
+    call: Number
+
+
+class ReadIndexReply(
+    msgspec.Struct, frozen=True, tag="read_index_reply", array_like=True, gc=False
+):
+    term: Number
+    call: Number
+    success: bool
+    index: Number
+
+
+Request = (
+    AppendEntries | PreVote | RequestVote | InstallSnapshot | FetchSnapshot | TimeoutNow | ReadIndex
+)
+Reply = (
+    AppendEntriesReply
+    | PreVoteReply
+    | RequestVoteReply
+    | InstallSnapshotReply
+    | FetchSnapshotReply
+    | TimeoutNowReply
+    | ReadIndexReply
+)
 Message = Request | Reply
 
-REPLIES: Final = (AppendEntriesReply, PreVoteReply, RequestVoteReply)
+REPLIES: Final = (
+    AppendEntriesReply,
+    PreVoteReply,
+    RequestVoteReply,
+    InstallSnapshotReply,
+    FetchSnapshotReply,
+    TimeoutNowReply,
+    ReadIndexReply,
+)

@@ -2,9 +2,10 @@
 commit rule.
 
 A replicator is *probing* (it looks for the last index both logs share, one empty append at a time),
-*appending* (up to max_inflight_appends unanswered) or *idle* (nothing to send). Heartbeats keep
-their own pace beside all that and carry the known match as prev, so a follower behind in its log
-still accepts them at once. The one rule: an answer counts once, for the request that it names, in
+*appending* (up to max_inflight_appends unanswered), *installing* (what comes next was cut from our
+log, so the peer is to load a snapshot) or *idle* (nothing to send). Heartbeats keep their own pace
+beside all that and carry the known match as prev (nothing at all if that was cut), so a follower
+behind in its log still accepts them at once. The one rule: an answer counts once, for the request that it names, in
 the leadership that sent it.
 """
 
@@ -13,8 +14,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from node.raft import reads
-from node.raft.messages import AppendEntries, AppendEntriesReply, Entry
+from node.raft import membership, quorums, readonly, reads, transfer, witnesses
+from node.raft.election import LEADING
+from node.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Entry,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    SnapshotMeta,
+)
 
 if TYPE_CHECKING:
     from node.raft.raft import Raft
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 IDLE: Final = "idle"
 PROBING: Final = "probing"
 APPENDING: Final = "appending"
+INSTALLING: Final = "installing"
 
 SENT_MAX: Final = 128
 """Unanswered requests remembered per peer: an answer older than so many requests is worth nothing
@@ -40,16 +50,21 @@ class Replicator:
         "heartbeat_due",
         "heartbeats",
         "inflight",
+        "installing",
+        "installs",
         "last_rpc_send",
         "match",
         "name",
         "next_index",
         "probe_call",
         "probing",
+        "readonly",
+        "readonly_index",
         "sent",
+        "witness",
     )
 
-    def __init__(self, name: str, next_index: int, now_ns: int) -> None:
+    def __init__(self, name: str, next_index: int, now_ns: int, witness: bool = False) -> None:
         self.name = name
         self.next_index = next_index
         self.match = 0
@@ -57,20 +72,30 @@ class Replicator:
         self.probe_call = 0
         self.inflight: deque[tuple[int, int, int]] = deque()
         """(call, last index, send time) of each unanswered append, oldest first."""
+        self.installing: SnapshotMeta | None = None
+        """What the peer was asked to load, by the request `probe_call`."""
         self.sent: dict[int, int] = {}
         """call -> send time of everything unanswered."""
         self.due: int | None = None
-        """When the probe or the oldest append is given up."""
+        """When the probe, the oldest append or the install is given up."""
         self.heartbeat_due = now_ns
         self.last_rpc_send = now_ns
         """Send time of the newest answered request; a new leader's grace before that."""
         self.acked_round = 0
+        self.readonly = False
+        self.readonly_index = 0
+        """Our last index when the peer became read-only: it gets no user entry above that."""
         self.errors = 0
         self.heartbeats = 0
         self.appends = 0
+        self.installs = 0
+        self.witness = witness
+        """The peer gets entries without their commands."""
 
     @property
     def state(self) -> str:
+        if self.installing is not None:
+            return INSTALLING
         if self.probing:
             return PROBING
         return APPENDING if self.inflight else IDLE
@@ -81,10 +106,19 @@ class Replicator:
 
 def start(raft: Raft) -> None:
     """A new leadership: probe every peer at the end of our log."""
-    raft.peers = {peer: Replicator(peer, raft.log.last_index + 1, raft.now) for peer in raft.others}
-    for peer in raft.peers.values():
-        peer.heartbeat_due = raft.now + raft.heartbeat_ns
-        probe(raft, peer)
+    raft.peers = {}
+    for name in raft.others:
+        add(raft, name)
+
+
+def add(raft: Raft, name: str) -> None:
+    """One more peer, member or learner."""
+    peer = raft.peers[name] = Replicator(
+        name, raft.log.last_index + 1, raft.now, witnesses.gets_bare(raft, name)
+    )
+    peer.heartbeat_due = raft.now + raft.heartbeat_ns
+    raft.wake_at(peer.heartbeat_due)
+    probe(raft, peer)
 
 
 # ---- sending -------------------------------------------------------------------------------------
@@ -117,11 +151,15 @@ def send(raft: Raft, peer: Replicator, prev: int, entries: list[Entry]) -> int:
 def heartbeat(raft: Raft, peer: Replicator) -> None:
     peer.heartbeats += 1
     peer.heartbeat_due = raft.now + raft.heartbeat_ns
-    send(raft, peer, peer.match, [])
+    send(raft, peer, peer.match if peer.match >= raft.log.base else 0, [])
 
 
 def probe(raft: Raft, peer: Replicator) -> None:
-    """Ask whether the logs agree just before next_index."""
+    """Ask whether the logs agree just before next_index, if that place is still in ours."""
+    if peer.next_index <= raft.log.base:
+        install(raft, peer)
+        return
+    peer.installing = None
     peer.probing = True
     peer.inflight.clear()
     peer.appends += 1
@@ -130,12 +168,36 @@ def probe(raft: Raft, peer: Replicator) -> None:
     raft.wake_at(peer.due)
 
 
+def install(raft: Raft, peer: Replicator) -> None:
+    """Have the peer load a snapshot, and ask again when it has not answered within E.
+
+    The same one as before while our log still goes on from it: a newer one would start the peer's download anew.
+    """
+    meta = peer.installing
+    if meta is None or meta.index < raft.log.base:
+        meta = raft.snapshot
+    peer.probing = True
+    peer.inflight.clear()
+    peer.installing = meta
+    peer.due = raft.now + raft.election_timeout_ns
+    raft.wake_at(peer.due)
+    if meta is not None:
+        peer.installs += 1
+        peer.probe_call = raft.next_call()
+        raft.out.messages.append((peer.name, InstallSnapshot(raft.term, peer.probe_call, meta)))
+
+
 def fill(raft: Raft, peer: Replicator) -> None:
     """Send entries while there are any and the window has room."""
     last = raft.log.last_index
     inflight = peer.inflight
     while peer.next_index <= last and len(inflight) < raft.options.max_inflight_appends:
-        entries = raft.batch(peer.next_index)
+        first = peer.next_index
+        entries = raft.bare_batch(first) if peer.witness else raft.batch(first)
+        if peer.readonly:
+            entries = readonly.allowed(entries, peer.readonly_index)
+            if not entries:
+                return
         peer.appends += 1
         call = send(raft, peer, peer.next_index - 1, entries)
         if not inflight:
@@ -162,13 +224,26 @@ def on_tick(raft: Raft) -> None:
         return
     if now >= raft.check_due:
         raft.check_due = now + raft.election_timeout_ns
-        if raft.options.check_quorum and not quorum_alive(raft):
+        if raft.witness:
+            raft.retire("witness")
+            return
+        dead = raft.options.check_quorum and not quorum_alive(raft)
+        if dead and not raft.bugs.breaks("no_checkquorum"):
             raft.step_down(raft.term, "dead_nodes")
             return
-    due = raft.check_due
+    raft.ticked = now
+    change, handover = raft.change, raft.handover
+    if change is not None and change.due is not None and now >= change.due:
+        membership.on_timer(raft)
+    if handover is not None and now >= handover.due:
+        transfer.expire(raft)
+    due = raft.check_due if raft.handover is None else min(raft.check_due, raft.handover.due)
     for peer in raft.peers.values():
         if now >= peer.heartbeat_due:
-            heartbeat(raft, peer)
+            if peer.inflight and raft.bugs.breaks("heartbeat_behind_data"):
+                peer.heartbeat_due = now + raft.heartbeat_ns
+            else:
+                heartbeat(raft, peer)
         if peer.due is not None and now >= peer.due:
             # The answer is overdue: whatever was in flight is taken back and looked for anew.
             peer.errors += 1
@@ -177,14 +252,17 @@ def on_tick(raft: Raft) -> None:
             )
             probe(raft, peer)
         due = min(due, peer.heartbeat_due, due if peer.due is None else peer.due)
+    if change is not None and change.due is not None:
+        due = min(due, change.due)
     raft.leader_due = due
 
 
 def quorum_alive(raft: Raft) -> bool:
     """Did a quorum, the leader included, answer a request sent within the last E?"""
     oldest = raft.now - raft.election_timeout_ns
-    alive = 1 + sum(peer.last_rpc_send >= oldest for peer in raft.peers.values())
-    return alive >= raft.quorum
+    alive = [peer.name for peer in raft.peers.values() if peer.last_rpc_send >= oldest]
+    alive.append(raft.name)
+    return quorums.agrees(raft, alive)
 
 
 def on_disconnected(raft: Raft, name: str) -> None:
@@ -214,13 +292,17 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
     """The answer of a follower; duplicates and those of earlier leaderships have no call here."""
     if m.term != raft.term:
         if m.term > raft.term:
-            raft.step_down(m.term, "higher_term_response")
+            raft.yield_to(sender, m.term, "higher_term_response")
+        elif m.success:
+            stale(raft, sender, m)
         return
     peer = raft.peers.get(sender)
     if peer is None:
         return
     sent = peer.sent.pop(m.call, None)
     if sent is None:
+        if m.success:
+            stale(raft, sender, m)
         return
     stamp = sent
     if raft.now > sent and raft.bugs.breaks("lease_from_response"):
@@ -228,6 +310,8 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
     if stamp > peer.last_rpc_send:
         peer.last_rpc_send = stamp
     peer.errors = 0
+    if m.readonly != peer.readonly:
+        readonly.on_report(raft, peer, m.readonly)
     if m.success:
         accepted(raft, peer, m)
     else:
@@ -236,6 +320,17 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
         peer.acked_round = m.round
         if raft.rounds.open:
             reads.on_round_acknowledged(raft)
+    elif raft.bugs.active and raft.rounds.open and peer.acked_round < raft.rounds.number:
+        reads.on_old_answer(raft, peer)
+
+
+def stale(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
+    """An acknowledgement of another leadership or call: it says nothing of the follower's log now."""
+    peer = raft.peers.get(sender)
+    news = peer is not None and peer.match < m.match <= raft.log.last_index
+    if news and raft.bugs.breaks("stale_append_reply"):
+        assert peer is not None
+        accepted(raft, peer, m)
 
 
 def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
@@ -247,7 +342,8 @@ def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
     if peer.next_index <= match:
         peer.next_index = match + 1
     if peer.probing:
-        if m.call == peer.probe_call or peer.next_index == match + 1:
+        found = m.call == peer.probe_call or peer.next_index == match + 1
+        if found and peer.installing is None and peer.next_index > raft.log.base:
             peer.probing = False
             peer.probe_call = 0
             peer.due = None
@@ -260,7 +356,12 @@ def accepted(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
             peer.due = inflight[0][2] + raft.append_timeout_ns if inflight else None
     if advanced and match > raft.commit:
         advance_commit(raft)
-    if not peer.probing and peer.next_index <= raft.log.last_index:
+    if raft.change is not None:
+        membership.on_progress(raft)
+    if raft.handover is not None:
+        transfer.on_progress(raft)
+    # What was just committed may have ended this leadership.
+    if not peer.probing and peer.next_index <= raft.log.last_index and raft.state in LEADING:
         fill(raft, peer)
 
 
@@ -279,6 +380,33 @@ def refused(raft: Raft, peer: Replicator, m: AppendEntriesReply) -> None:
     probe(raft, peer)
 
 
+def on_install_reply(raft: Raft, sender: str, m: InstallSnapshotReply) -> None:
+    """The peer holds the snapshot now, or something is in the way: try again a heartbeat period later.
+
+    Such an answer raises no term (2.3) and says nothing for the lease.
+    """
+    peer = raft.peers.get(sender)
+    if m.term != raft.term or peer is None or peer.installing is None or m.call != peer.probe_call:
+        return
+    covered = peer.installing.index
+    peer.installing = None
+    peer.probe_call = 0
+    if not m.success:
+        peer.errors += 1
+        peer.due = raft.now + raft.heartbeat_ns
+        raft.wake_at(peer.due)
+        return
+    peer.errors = 0
+    peer.match = max(peer.match, covered)
+    peer.next_index = max(peer.next_index, covered + 1)
+    if peer.next_index <= raft.log.base:
+        install(raft, peer)
+        return
+    peer.probing = False
+    peer.due = None
+    fill(raft, peer)
+
+
 # ---- commit --------------------------------------------------------------------------------------
 
 
@@ -293,6 +421,8 @@ def advance_commit(raft: Raft) -> None:
         early = quorum_match(raft, log.last_index)
         if early > max(index, raft.commit) and raft.bugs.breaks("leader_counts_self_early"):
             index = early
+    if own > max(index, raft.commit) and raft.bugs.breaks("apply_before_commit"):
+        index = own
     if index <= raft.commit:
         return
     if index >= raft.term_start or raft.bugs.breaks("commit_old_term"):
@@ -300,8 +430,18 @@ def advance_commit(raft: Raft) -> None:
 
 
 def quorum_match(raft: Raft, own: int) -> int:
-    """The newest index that a quorum holds, when this node holds `own`."""
-    matches = [peer.match for peer in raft.peers.values()]
-    matches.append(own)
-    matches.sort()
-    return matches[-raft.quorum]
+    """The newest index that a quorum holds, when this node holds `own`.
+
+    An entry is counted by the configuration in force at it; one that has its quorum commits all before it.
+    """
+    matches = {name: peer.match for name, peer in raft.peers.items()}
+    matches[raft.name] = own
+    seeded = raft.bugs.active
+    limit = raft.log.last_index
+    for first, conf in reversed(raft.log.configurations):
+        index = quorums.shared(raft, conf, matches) if seeded else conf.quorum_value(matches)
+        index = min(index, limit)
+        if index >= first or first <= raft.commit:
+            return index
+        limit = first - 1
+    return 0

@@ -1,1 +1,1 @@
-"""What a member must not forget: one journal of log, term and vote, over a five-method disk seam."""
+"""What a member must not forget: a journal of log, term and vote, and the newest snapshot, over one disk seam."""

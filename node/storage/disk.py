@@ -1,8 +1,8 @@
-"""The disk seam: five methods over one journal file, and the real disk behind them.
+"""The disk seam: a folder of files, every step of which a crash may follow, and the real folder behind it.
 
-Beside the journal lies `synced`: eight bytes, little-endian, the journal's length that is known to be durable. It is raised
-after each sync returns, so that a power loss can be played by cutting the journal to it. It is itself never synced, being of
-use only to whoever outlives the process. Eight more bytes count what is still in user space.
+Beside the files lies `synced`: a u64 that names the journal's newest segment and the length of it that is known to be durable.
+It is raised after each sync returns, so that a power loss can be played (powerloss.py). It is itself never synced, being of use
+only to whoever outlives the process. A second u64 counts what is still in user space.
 """
 
 from __future__ import annotations
@@ -10,170 +10,174 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import struct
 from pathlib import Path
 from typing import Final, Protocol
 
 from node.storage.codec import Foreign
 
-JOURNAL: Final = "journal"
 SYNCED: Final = "synced"
-_LENGTH: Final = struct.Struct("<Q")
-_ZEROS: Final = bytes(1024 * 1024)
+MARK_BYTES: Final = 16
+LENGTH_BITS: Final = 40
+"""A segment's length takes that many bits of the mark, its number the others: one store changes both."""
 
 
 class Disk(Protocol):
-    """Where a journal lives. Every method may raise OSError, after which nothing more is asked of it."""
+    """Where journal and snapshots live. Every method may raise OSError, after which nothing more is asked of it."""
 
-    def read(self) -> tuple[bytes, int]:
-        """The whole journal, and the synced length (0: not known)."""
+    def names(self) -> list[str]:
+        """The files that are there, in any order."""
         ...
 
-    def write(self, offset: int, data: bytes) -> None:
-        """Hand bytes to the kernel; the file may grow."""
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """A file's bytes from `offset` on, at most `length`. Raises FileNotFoundError."""
         ...
 
-    def cut(self, length: int, size: int) -> None:
-        """Drop everything from `length` on, and fill with zeros up to `size`."""
+    def size(self, name: str) -> int:
+        """The file's length in bytes. Raises FileNotFoundError."""
         ...
 
-    def sync(self) -> None:
-        """The journal's bytes and length are durable when this returns."""
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """Hand bytes to the kernel; the file is made if need be, and may grow."""
         ...
 
-    def mark_synced(self, length: int) -> None:
-        """Tell the outside world that the first `length` bytes are durable."""
+    def truncate(self, name: str, length: int) -> None:
+        """Drop everything from `length` on."""
+        ...
+
+    def sync(self, name: str) -> None:
+        """The file's bytes and length are durable when this returns; its name is not, if it is new."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Put `old` in the place of `new`, at once."""
+        ...
+
+    def unlink(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def sync_folder(self) -> None:
+        """The names of all files are durable when this returns."""
+        ...
+
+    def mark(self) -> tuple[int, int]:
+        """(segment, length) as marked last; (0, 0): not known."""
+        ...
+
+    def mark_synced(self, segment: int, length: int) -> None:
+        """Tell the outside world that the first `length` bytes of the newest segment are durable."""
         ...
 
 
 class FolderDisk:
-    """A journal in a folder of its own, locked against a second process for as long as this one lives."""
+    """A folder of its own, locked against a second process for as long as this one lives.
 
-    def __init__(self, folder: str | Path, first_record: bytes, size: int) -> None:
-        """Opens the journal, or makes one of `size` bytes that begins with `first_record`; `fresh` says which.
+    A file may be used by one thread at a time; different files by different threads.
+    """
 
-        Raises Foreign when another process uses the folder.
-        """
+    def __init__(self, folder: str | Path) -> None:
+        """Makes the folder if need be. Raises Foreign when another process uses it, OSError."""
         self.folder = Path(folder)
-        self.path = self.folder / JOURNAL
-        self.fresh = not self.path.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._files: dict[str, int] = {}
         self._folder_fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._folder_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Foreign(f"{self.folder}: in use by another process") from None
-        if self.fresh:
-            self._make(first_record, size)
-        else:
-            # The life before may have died between its rename and the sync of the folder.
-            self._sync_folders()
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        synced_fd = os.open(self.folder / SYNCED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if os.fstat(synced_fd).st_size < 2 * _LENGTH.size:
-            os.ftruncate(synced_fd, 2 * _LENGTH.size)
-        self._synced = mmap.mmap(synced_fd, 2 * _LENGTH.size)
-        os.close(synced_fd)
-
-    def __repr__(self) -> str:
-        return f"<FolderDisk {self.path}>"
-
-    def _make(self, first_record: bytes, size: int) -> None:
-        temporary = self.folder / (JOURNAL + ".new")
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            _write_zeros(fd, 0, size)
-            os.pwrite(fd, first_record, 0)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        # A length left behind by an earlier journal must not speak of this one.
-        (self.folder / SYNCED).unlink(missing_ok=True)
-        os.rename(temporary, self.path)
-        self._sync_folders()
-
-    def _sync_folders(self) -> None:
-        os.fsync(self._folder_fd)
+        # The life before may have died between its rename and the sync of the folder.
+        self.sync_folder()
         parent = os.open(self.folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(parent)
         finally:
             os.close(parent)
+        synced_fd = os.open(self.folder / SYNCED, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if os.fstat(synced_fd).st_size != MARK_BYTES:
+            os.ftruncate(synced_fd, 0)
+            os.ftruncate(synced_fd, MARK_BYTES)
+        self._mapped = mmap.mmap(synced_fd, MARK_BYTES)
+        os.close(synced_fd)
+        # Stored by one machine instruction each: a kill leaves no half of a number.
+        self._marks = memoryview(self._mapped).cast("Q")
 
-    def read(self) -> tuple[bytes, int]:
-        size = os.fstat(self._fd).st_size
-        chunks: list[bytes] = []
-        at = 0
-        while at < size:
-            chunk = os.pread(self._fd, size - at, at)
-            if not chunk:
-                break
-            chunks.append(chunk)
-            at += len(chunk)
-        return b"".join(chunks), _LENGTH.unpack_from(self._synced)[0]
+    def __repr__(self) -> str:
+        return f"<FolderDisk {self.folder}>"
 
-    def write(self, offset: int, data: bytes) -> None:
-        written = os.pwrite(self._fd, data, offset)
+    def names(self) -> list[str]:
+        return os.listdir(self.folder)
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        with (self.folder / name).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            end = size if length is None else min(size, offset + length)
+            chunks: list[bytes] = []
+            while offset < end:
+                chunk = os.pread(file.fileno(), end - offset, offset)
+                if not chunk:
+                    break
+                chunks.append(chunk)
+                offset += len(chunk)
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def size(self, name: str) -> int:
+        return (self.folder / name).stat().st_size
+
+    def _fd(self, name: str) -> int:
+        fd = self._files.get(name)
+        if fd is None:
+            fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._files[name] = fd
+        return fd
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        fd = self._fd(name)
+        written = os.pwrite(fd, data, offset)
         while written < len(data):
-            written += os.pwrite(self._fd, data[written:], offset + written)
+            written += os.pwrite(fd, data[written:], offset + written)
 
-    def cut(self, length: int, size: int) -> None:
-        os.ftruncate(self._fd, length)
-        _write_zeros(self._fd, length, size)
-        os.fsync(self._fd)
-        self._sync_folders()
+    def truncate(self, name: str, length: int) -> None:
+        os.ftruncate(self._fd(name), length)
 
-    def sync(self) -> None:
-        os.fdatasync(self._fd)
+    def sync(self, name: str) -> None:
+        os.fdatasync(self._fd(name))
 
-    def mark_synced(self, length: int) -> None:
-        _LENGTH.pack_into(self._synced, 0, length)
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self.folder / old, self.folder / new)
+        self._close(new)
+        if old in self._files:
+            self._files[new] = self._files.pop(old)
+
+    def unlink(self, name: str) -> None:
+        self._close(name)
+        (self.folder / name).unlink(missing_ok=True)
+
+    def _close(self, name: str) -> None:
+        fd = self._files.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+
+    def sync_folder(self) -> None:
+        os.fsync(self._folder_fd)
+
+    def mark(self) -> tuple[int, int]:
+        return split_mark(self._marks[0])
+
+    def mark_synced(self, segment: int, length: int) -> None:
+        self._marks[0] = segment << LENGTH_BITS | length
 
     def mark_waiting(self, count: int) -> None:
         """Tell the outside world how many bytes are in user space only."""
-        _LENGTH.pack_into(self._synced, _LENGTH.size, count)
+        self._marks[1] = count
 
     def close(self) -> None:
-        self._synced.close()
-        os.close(self._fd)
+        for name in list(self._files):
+            self._close(name)
+        self._marks.release()
+        self._mapped.close()
         os.close(self._folder_fd)
 
 
-def _write_zeros(fd: int, at: int, end: int) -> None:
-    while at < end:
-        at += os.pwrite(fd, _ZEROS[: end - at], at)
-
-
-def read_synced(folder: str | Path) -> dict[str, int]:
-    """The synced length in bytes of each file of a data folder, also while or after its node ran: {"journal": 4096}.
-
-    Empty when the folder holds no journal yet.
-    """
-    try:
-        data = (Path(folder) / SYNCED).read_bytes()
-    except FileNotFoundError:
-        return {}
-    if len(data) < _LENGTH.size or not (Path(folder) / JOURNAL).exists():
-        return {}
-    return {JOURNAL: _LENGTH.unpack_from(data)[0]}
-
-
-def cut_to_synced(folder: str | Path) -> dict[str, dict[str, int]]:
-    """Play a power loss on the files of a member that is dead: cut each to its synced length.
-
-    {"journal": {"synced": bytes, "cut": bytes written and not synced, "in_user_space": bytes that died with the process}}.
-    Empty when there is no journal yet. Raises OSError.
-    """
-    lengths = read_synced(folder)
-    if JOURNAL not in lengths:
-        return {}
-    synced = lengths[JOURNAL]
-    path = Path(folder) / JOURNAL
-    with path.open("r+b") as file:
-        file.seek(synced)
-        tail = file.read().rstrip(b"\0")
-        file.truncate(synced)
-        os.fsync(file.fileno())
-    marks = (Path(folder) / SYNCED).read_bytes()
-    waiting = _LENGTH.unpack_from(marks, _LENGTH.size)[0] if len(marks) >= 16 else 0
-    return {JOURNAL: {"synced": synced, "cut": len(tail), "in_user_space": waiting}}
+def split_mark(mark: int) -> tuple[int, int]:
+    """(segment, length) that a mark says."""
+    return mark >> LENGTH_BITS, mark & ((1 << LENGTH_BITS) - 1)

@@ -333,25 +333,42 @@ def run_folder(folder: Path, **facts: Any) -> Path:
 
 def _write_lives(folder: Path) -> None:
     writes = [[1, 100 + index] for index in range(21)]
-    boot = {"last_index": 0, "last_term": 0}
+    group = {"members": NODES, "old": [], "witnesses": []}
+    log = {"first_index": 1, "last_index": 0, "last_term": 0}
+    boot = {**log, "snapshot_index": 0, "snapshot_term": 0, **group}
+    first = {"index": 1, **group}
+    second = {"index": 22, **group}
     applied = ("apply", 2000, 1, {"first": 1, "entries": writes})
+    saved = {"index": 21, "last_term": 1, "digest": 5}
+    end = {"first_index": 1, "snapshot": 21, "applied": 23, "committed": 23, "last": 23}
     n1 = [
         ("boot", 100, 0, boot),
         ("vote_granted", 290, 1, {"candidate": "n1"}),
         ("become_leader", 300, 1, {"last_index": 0, "last_term": 0}),
+        ("conf_change", 300, 1, {**first, "stage": "append"}),
         *(("lease", at, 1, {"state": "valid"}) for at in range(400, 2000, 100)),
+        ("commit", 2000, 1, {"index": 21}),
         applied,
+        ("conf_change", 2000, 1, {**first, "stage": "commit"}),
         ("step_down", 2300, 1, {"reason": "no quorum"}),
     ]
     n2 = [
         ("boot", 100, 0, boot),
         ("vote_granted", 291, 1, {"candidate": "n1"}),
+        ("conf_change", 310, 1, {**first, "stage": "append"}),
         ("append_ack", 1900, 1, {"leader": "n1", "last_index": 21}),
         ("term_change", 2400, 2, {"from": 1, "reason": "election"}),
         ("vote_granted", 2401, 2, {"candidate": "n2"}),
         ("become_leader", 2410, 2, {"last_index": 21, "last_term": 1}),
+        ("conf_change", 2410, 2, {**second, "stage": "append"}),
+        ("commit", 2420, 2, {"index": 21}),
         ("apply", 2420, 2, {"first": 1, "entries": writes}),
+        ("conf_change", 2420, 2, {**first, "stage": "commit"}),
+        ("snapshot_saved", 3000, 2, {**saved, "size": 9}),
+        ("commit", 5360, 2, {"index": 23}),
         ("apply", 5360, 2, {"first": 22, "entries": [[2, 7], [2, 8]]}),
+        ("conf_change", 5360, 2, {**second, "stage": "commit"}),
+        ("progress", 5370, 2, end),
         *(("lease", at, 2, {"state": "valid"}) for at in range(5400, 5600, 100)),
     ]
     n3 = [
@@ -360,8 +377,11 @@ def _write_lives(folder: Path) -> None:
         ("vote_granted", 2402, 2, {"candidate": "n2"}),
     ]
     again = [
-        ("boot", 4450, 2, {"last_index": 21, "last_term": 1, "voted_for": "n2"}),
-        ("apply", 4500, 2, {"first": 1, "entries": writes}),
+        ("boot", 4450, 2, {**boot, "last_index": 21, "last_term": 1, "voted_for": "n2"}),
+        ("snapshot_loaded", 4490, 2, {**saved, "source": "install"}),
+        ("log_cut", 4490, 2, {"first": 22}),
+        ("commit", 5380, 2, {"index": 23}),
+        ("apply", 5380, 2, {"first": 22, "entries": [[2, 7], [2, 8]]}),
     ]
     for node, number, told in (("n1", 1, n1), ("n2", 1, n2), ("n3", 1, n3), ("n3", 2, again)):
         lines: list[Any] = [

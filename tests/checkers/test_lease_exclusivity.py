@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from checkers.lease_exclusivity import LeaseExclusivity
-from checkers.monitor import CLOCK_BOUND
+from checkers.monitor import CLOCK_BOUND, ONE_GROUP
 from checkers.records.events import Lease
 from tests.checkers.made import PARAMS, event, leader, watch
 
@@ -58,7 +58,7 @@ def test_a_valid_lease_excludes_a_later_leader(name: str) -> None:
     result = watch(LeaseExclusivity(), records)
     assert result.verdict == verdict
     for finding in result.findings:
-        assert finding.rests_on == [CLOCK_BOUND]
+        assert finding.rests_on == [CLOCK_BOUND, ONE_GROUP]
         assert len(finding.evidence) == 2
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from checkers.monitor import Monitor
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness, StateMachineSafety
+from checkers.monitor import ONE_GROUP, Monitor
+from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
 from checkers.records.events import AppendAck, Apply, Boot, Commit, TermChange, VoteGranted
+from checkers.state_machine import StateMachineSafety
 from tests.checkers.made import event, leader, watch
 
 
@@ -91,7 +92,7 @@ VIOLATED: dict[str, tuple[type[Monitor], list[tuple[str, Any]], str]] = {
     "a leader of a term that lies behind": (
         ElectionSafety,
         [("n1", leader(1, 4)), ("n1", leader(2, 3))],
-        "after it had led term 4",
+        "after it had acted in term 4",
     ),
     "two votes": (
         ElectionSafety,
@@ -175,7 +176,7 @@ def test_what_raft_never_does_is_found_and_told_with_its_events(name: str) -> No
     assert text in finding.text
     assert finding.evidence
     assert all(proof.file.startswith("nodes/n") for proof in finding.evidence)
-    assert finding.rests_on == []
+    assert set(finding.rests_on) <= {ONE_GROUP}
 
 
 @pytest.mark.parametrize("kind", [ElectionSafety, StateMachineSafety, LeaderCompleteness])

@@ -93,6 +93,41 @@ def test_a_seeded_bug_is_found_and_named(tmp_path: Path) -> None:
     assert again.returncode == 1, again.stdout + again.stderr
 
 
+def test_a_watched_run_ends_its_faults_at_the_first_violation(tmp_path: Path) -> None:
+    code, output, folder = run(
+        tmp_path,
+        *SMALL,
+        *("--time", "60", "--seed", "3", "--bug", "follower_local_read"),
+        "--stop-at-first-violation",
+    )
+    found = verdict(folder)
+    assert (found["verdict"], code) == ("invalid", 1), output
+    assert not found["interrupted"]
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()[1:]]
+    assert history[found["stopped_at"]]["type"] == "ok"
+    assert f"stopped at event {found['stopped_at']}" in " ".join(output.split())
+    phases = {
+        fact["name"]: fact["time"]
+        for fact in map(json.loads, (folder / "run.jsonl").read_text().splitlines()[1:])
+        if fact["what"] == "phase"
+    }
+    # The phases after it are those of every run.
+    assert {"heal_all", "liveness_all", "final_reads", "end"} <= phases.keys()
+    assert history[found["stopped_at"]]["time"] < phases["heal_all"]
+    assert phases["heal_all"] - phases["quiet"] < 60 * 10**9
+    assert living(folder) == []
+
+
+def test_a_watched_run_without_a_violation_goes_on_to_its_end(tmp_path: Path) -> None:
+    _, output, folder = run(
+        tmp_path, *SHORT, "--seed", "11", "--faults", "none", "--stop-at-first-violation"
+    )
+    found = verdict(folder)
+    assert found["findings"] == [], output
+    assert (found["stopped_at"], found["watch"]) == (None, "")
+    assert living(folder) == []
+
+
 def test_after_kill_9_of_the_harness_nothing_is_left_and_the_records_can_be_judged(
     tmp_path: Path,
 ) -> None:

@@ -16,13 +16,14 @@ import trio
 from benchmarks.bed import Bed, open_bed
 from checkers.records.schema import FaultsHeader
 from harness.cluster import Cluster
+from harness.expansion import expand
 from harness.faults.base import Scene
 from harness.faults.evidence import LagMeter, probe_links
 from harness.faults.partition import Partition
 from harness.faults.schedule import KINDS, Schedule
 from harness.faults.triggers import NodeEvents
 from harness.links.server import ApplyReport, LinkSet
-from harness.plan import Plan, Step, expand
+from harness.plan import Plan, Step
 from harness.processes import Process
 from harness.recorder import FaultLog, monotonic_ns
 from harness.systems.raft import RaftSystem

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from checkers.records.schema import PlanFacts
+from harness.expansion import expand
 from harness.plan import (
     PARTITIONS,
     FaultsPlan,
@@ -18,7 +19,6 @@ from harness.plan import (
     check_plan,
     default_quotas,
     drift_bound,
-    expand,
     read_plan,
 )
 

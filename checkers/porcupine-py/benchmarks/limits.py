@@ -40,8 +40,8 @@ def register(count: int, clients: int, lost: float = 0.0) -> Case:
 
 
 def crowded_queue() -> Case:
-    """Forty values in at once, one out that only an unknown operation could have put in."""
-    found = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+    """Forty values in at once, one twice, so no gate; one out that only an unknown operation could have put in."""
+    found = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
     found.append(Operation(98, ("dequeue",), 11, 99, 12))
     found.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
     return found, queue()

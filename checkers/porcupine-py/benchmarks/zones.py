@@ -13,7 +13,7 @@ from time import perf_counter
 from porcupine import UNKNOWN, Operation, check
 from porcupine.history import validate
 from porcupine.models import cas_register
-from porcupine.zones import _Register
+from porcupine.zones import Register
 
 CLIENTS = 20
 PASSES = ("collect", "attribute", "settle", "arrange", "compare", "order")
@@ -57,7 +57,7 @@ def main() -> None:
         validate(operations, False)
         note("validate", since)
         since = perf_counter()
-        register = _Register(operations, None, 0, None)
+        register = Register(operations, None, 0, None)
         note("set-up", since)
         for name in PASSES:
             since = perf_counter()

@@ -8,21 +8,169 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from porcupine import UNKNOWN, Model, Operation, Saw
+from porcupine import EMPTY, UNKNOWN, Model, Operation, Saw, models
 
 HERE = Path(__file__).parent
+
+
+Draw = Callable[[random.Random], tuple[tuple[Any, ...], Any]]
+
+# --- what may be asked of each model, and what it may answer --------------------------------------
+
+
+def told(rng: random.Random) -> bool | None:
+    return rng.choice([True, False, None])
+
+
+def draw_register(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    a, b = rng.randrange(3), rng.randrange(3)
+    return rng.choice(
+        [
+            (("read",), a),
+            (("read",), UNKNOWN),
+            (("write", a), None),
+            (("cas", a, b), True),
+            (("cas", a, b), False),
+            (("cas", a, b), Saw(rng.randrange(3))),
+            (("cas", a, b), UNKNOWN),
+        ]
+    )
+
+
+def draw_plain(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    # 1, 1.0 and True are equal, and so are one value.
+    return rng.choice([(("read",), rng.choice([0, 1, 1.0])), (("write", rng.choice([0, True])), 5)])
+
+
+def draw_append(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    text = "".join(rng.choice("aé") for _ in range(rng.randrange(4)))
+    one = rng.choice("aé")
+    asked = rng.choice([("get", "k"), ("get", "k"), ("append", "k", one), ("append", "k", one)])
+    if rng.random() < 0.15:
+        asked = ("put", "k", text)
+    return asked, text if asked[0] == "get" else None
+
+
+def draw_list(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    if rng.random() < 0.5:
+        return ("append", "k", rng.randrange(3)), None
+    seen = [rng.randrange(3) for _ in range(rng.randrange(4))]
+    return ("read", "k"), rng.choice([seen, tuple(seen)])
+
+
+def draw_counter(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    asked = rng.choice([("read",), ("add", rng.randint(-1, 2)), ("add_and_get", rng.randint(0, 2))])
+    return asked, None if asked[0] == "add" else rng.randint(-1, 5)
+
+
+def draw_set(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    kind, one = rng.choice(["add", "add", "remove", "contains", "read"]), rng.choice("xyz")
+    if kind == "read":
+        seen = [v for v in "xyz" if rng.random() < 0.5]
+        return ("read",), rng.choice([set, frozenset, list, tuple])(seen)
+    return (kind, one), rng.random() < 0.5 if kind == "contains" else told(rng)
+
+
+def collection(into: str, out: str) -> Draw:
+    def draw(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+        kind = rng.choice([into, into, out, out, "peek"])
+        value = rng.choice([3, 10, 7.5])
+        if kind == into:
+            return (kind, value), None
+        return (kind,), EMPTY if rng.random() < 0.2 else value
+
+    return draw
+
+
+def permits(most: int) -> Draw:
+    def draw(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+        count = rng.randint(1, most)
+        kind = rng.choice(["acquire", "release"])
+        return (kind,) if count == 1 else (kind, count), told(rng)
+
+    return draw
+
+
+def draw_txn(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
+    parts: list[tuple[Any, ...]] = []
+    seen: list[Any] = []
+    for _ in range(rng.randint(1, 3)):
+        key, value = rng.choice("xy"), rng.choice([None, 1, 2])
+        if rng.random() < 0.4:
+            parts.append(("w", key, value))
+        else:
+            parts.append(("r", key))
+            seen.append(rng.choice([value, value, UNKNOWN]))
+    return ("txn", tuple(parts)), rng.choice([list, tuple])(seen)
+
+
+READY: dict[str, tuple[Model, Draw]] = {
+    "register": (models.register(0), draw_plain),
+    "cas_register": (models.cas_register(0), draw_register),
+    "append_kv": (models.append_kv(), draw_append),
+    "list_append": (models.list_append(), draw_list),
+    "counter": (models.counter(), draw_counter),
+    "set": (models.set_of_values(), draw_set),
+    "queue": (models.queue(), collection("enqueue", "dequeue")),
+    "stack": (models.stack(), collection("push", "pop")),
+    "priority_queue": (models.priority_queue(), collection("push", "pop")),
+    "mutex": (models.mutex(), permits(1)),
+    "semaphore": (models.semaphore(3), permits(3)),
+    "multi_register": (models.multi_register(), draw_txn),
+}
+
+
+def drawn(rng: random.Random, model: Model, draw: Draw) -> list[Operation]:
+    """Up to eight operations around the instants at which the model took them; then some are spoilt."""
+    assert model.step is not None
+    state = model.init()
+    found: list[Operation] = []
+    spread, grain, lost = rng.randint(0, 5), rng.randint(1, 3), rng.choice([0, 0.25, 0.5])
+    for instant in range(rng.randint(1, 8)):
+        unknown = rng.random() < lost
+        happens = not unknown or rng.random() < 0.5
+        for _ in range(40):
+            given, output = draw(rng)
+            fits, after = model.step(state, given, output)
+            if fits or not happens:
+                break
+        if happens and fits:
+            state = after
+        call = (instant - rng.randint(0, spread)) // grain
+        back = (instant + rng.randint(0, spread)) // grain
+        if unknown:
+            found.append(Operation(instant, given, call, UNKNOWN, None, "info"))
+        else:
+            found.append(Operation(instant, given, call, output, back))
+    for _ in range(rng.choice([0, 1, 3])):
+        place = rng.randrange(len(found))
+        target = found[place]
+        if target.outcome == "ok":
+            given, output = draw(rng)
+            found[place] = Operation(
+                place,
+                given,
+                target.call,
+                output,
+                target.return_time,
+                rng.choice(["ok", "ok", "fail"]),
+            )
+    rng.shuffle(found)
+    return found
 
 
 class Lab:
     """Pure functions under one roof."""
 
     data = HERE / "data"
+    ready = READY
+    drawn = staticmethod(drawn)
 
     @staticmethod
     def shared_porcupine() -> Path | None:

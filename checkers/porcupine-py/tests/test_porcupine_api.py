@@ -48,7 +48,7 @@ def hard(count: int) -> list[Operation]:
 
 def slow_store() -> Model:
     """append_kv without what the engines know of it: each step is asked for, and nothing is foreseen."""
-    return dataclasses.replace(append_kv(), compiled=None)
+    return dataclasses.replace(append_kv(), compiled=None, gate=None)
 
 
 def test_the_distribution_and_the_engine_say_who_they_are() -> None:

@@ -65,7 +65,7 @@ def test_porcupines_own_logs_are_judged() -> None:
 
 
 def test_what_cannot_be_decided_in_time_is_unknown(tmp_path: Path) -> None:
-    rows = [f'{{"input": ["enqueue", {i}], "call": 0, "return": 10}}' for i in range(40)]
+    rows = [f'{{"input": ["enqueue", {i % 39}], "call": 0, "return": 10}}' for i in range(40)]
     rows.append('{"input": ["dequeue"], "call": 11, "return": 12, "output": 99}')
     rows.append('{"input": ["enqueue", 99], "call": 0, "outcome": "info"}')
     file = tmp_path / "hard.jsonl"
@@ -178,7 +178,7 @@ def test_a_reader_that_went_away_does_not_change_the_verdict() -> None:
 
 
 def test_limits_are_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    rows = [f'{{"input": ["enqueue", {i}], "call": 0, "return": 10}}' for i in range(40)]
+    rows = [f'{{"input": ["enqueue", {i % 39}], "call": 0, "return": 10}}' for i in range(40)]
     rows.append('{"input": ["dequeue"], "call": 11, "return": 12, "output": 99}')
     rows.append('{"input": ["enqueue", 99], "call": 0, "outcome": "info"}')
     file = tmp_path / "hard.jsonl"

@@ -42,7 +42,6 @@ from porcupine.wgl import Search
 
 needs_core = pytest.mark.skipif(compiled is None, reason="the compiled core is not in use")
 
-Draw = Callable[[random.Random], tuple[tuple[Any, ...], Any]]
 FUZZED = (
     "register",
     "append",
@@ -60,148 +59,20 @@ FUZZ_COUNT = int(os.environ.get("PORCUPINE_FUZZ", "1000000"))
 ORACLE_COUNT = 50_000
 
 
-# --- what may be asked of each model, and what it may answer --------------------------------------
-
-
-def told(rng: random.Random) -> bool | None:
-    return rng.choice([True, False, None])
-
-
-def draw_register(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    a, b = rng.randrange(3), rng.randrange(3)
-    return rng.choice(
-        [
-            (("read",), a),
-            (("read",), UNKNOWN),
-            (("write", a), None),
-            (("cas", a, b), True),
-            (("cas", a, b), False),
-            (("cas", a, b), Saw(rng.randrange(3))),
-            (("cas", a, b), UNKNOWN),
-        ]
-    )
-
-
-def draw_plain(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    # 1, 1.0 and True are equal, and so are one value.
-    return rng.choice([(("read",), rng.choice([0, 1, 1.0])), (("write", rng.choice([0, True])), 5)])
-
-
-def draw_append(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    text = "".join(rng.choice("aé") for _ in range(rng.randrange(4)))
-    one = rng.choice("aé")
-    asked = rng.choice([("get", "k"), ("get", "k"), ("append", "k", one), ("append", "k", one)])
-    if rng.random() < 0.15:
-        asked = ("put", "k", text)
-    return asked, text if asked[0] == "get" else None
-
-
-def draw_list(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    if rng.random() < 0.5:
-        return ("append", "k", rng.randrange(3)), None
-    seen = [rng.randrange(3) for _ in range(rng.randrange(4))]
-    return ("read", "k"), rng.choice([seen, tuple(seen)])
-
-
-def draw_counter(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    asked = rng.choice([("read",), ("add", rng.randint(-1, 2)), ("add_and_get", rng.randint(0, 2))])
-    return asked, None if asked[0] == "add" else rng.randint(-1, 5)
-
-
-def draw_set(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    kind, one = rng.choice(["add", "add", "remove", "contains", "read"]), rng.choice("xyz")
-    if kind == "read":
-        seen = [v for v in "xyz" if rng.random() < 0.5]
-        return ("read",), rng.choice([set, frozenset, list, tuple])(seen)
-    return (kind, one), rng.random() < 0.5 if kind == "contains" else told(rng)
-
-
-def collection(into: str, out: str) -> Draw:
-    def draw(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-        kind = rng.choice([into, into, out, out, "peek"])
-        value = rng.choice([3, 10, 7.5])
-        if kind == into:
-            return (kind, value), None
-        return (kind,), EMPTY if rng.random() < 0.2 else value
-
-    return draw
-
-
-def permits(most: int) -> Draw:
-    def draw(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-        count = rng.randint(1, most)
-        kind = rng.choice(["acquire", "release"])
-        return (kind,) if count == 1 else (kind, count), told(rng)
-
-    return draw
-
-
-def draw_txn(rng: random.Random) -> tuple[tuple[Any, ...], Any]:
-    parts: list[tuple[Any, ...]] = []
-    seen: list[Any] = []
-    for _ in range(rng.randint(1, 3)):
-        key, value = rng.choice("xy"), rng.choice([None, 1, 2])
-        if rng.random() < 0.4:
-            parts.append(("w", key, value))
-        else:
-            parts.append(("r", key))
-            seen.append(rng.choice([value, value, UNKNOWN]))
-    return ("txn", tuple(parts)), rng.choice([list, tuple])(seen)
-
-
-READY: dict[str, tuple[Model, Draw]] = {
-    "register": (models.register(0), draw_plain),
-    "cas_register": (models.cas_register(0), draw_register),
-    "append_kv": (models.append_kv(), draw_append),
-    "list_append": (models.list_append(), draw_list),
-    "counter": (models.counter(), draw_counter),
-    "set": (models.set_of_values(), draw_set),
-    "queue": (models.queue(), collection("enqueue", "dequeue")),
-    "stack": (models.stack(), collection("push", "pop")),
-    "priority_queue": (models.priority_queue(), collection("push", "pop")),
-    "mutex": (models.mutex(), permits(1)),
-    "semaphore": (models.semaphore(3), permits(3)),
-    "multi_register": (models.multi_register(), draw_txn),
-}
-
-
-def history(rng: random.Random, model: Model, draw: Draw) -> list[Operation]:
-    """Up to eight operations around the instants at which the model took them; then some are spoilt."""
-    assert model.step is not None
-    state = model.init()
-    found: list[Operation] = []
-    spread, grain, lost = rng.randint(0, 5), rng.randint(1, 3), rng.choice([0, 0.25, 0.5])
-    for instant in range(rng.randint(1, 8)):
-        unknown = rng.random() < lost
-        happens = not unknown or rng.random() < 0.5
-        for _ in range(40):
-            given, output = draw(rng)
-            fits, after = model.step(state, given, output)
-            if fits or not happens:
-                break
-        if happens and fits:
-            state = after
-        call = (instant - rng.randint(0, spread)) // grain
-        back = (instant + rng.randint(0, spread)) // grain
-        if unknown:
-            found.append(Operation(instant, given, call, UNKNOWN, None, "info"))
-        else:
-            found.append(Operation(instant, given, call, output, back))
-    for _ in range(rng.choice([0, 1, 3])):
-        place = rng.randrange(len(found))
-        target = found[place]
-        if target.outcome == "ok":
-            given, output = draw(rng)
-            found[place] = Operation(
-                place,
-                given,
-                target.call,
-                output,
-                target.return_time,
-                rng.choice(["ok", "ok", "fail"]),
-            )
-    rng.shuffle(found)
-    return found
+READY = (
+    "register",
+    "cas_register",
+    "append_kv",
+    "list_append",
+    "counter",
+    "set",
+    "queue",
+    "stack",
+    "priority_queue",
+    "mutex",
+    "semaphore",
+    "multi_register",
+)
 
 
 def hold(lab: Any, model: Model, operations: list[Operation], result: porcupine.Result) -> None:
@@ -223,11 +94,11 @@ def hold(lab: Any, model: Model, operations: list[Operation], result: porcupine.
 
 @pytest.mark.parametrize("name", READY)
 def test_every_ready_model_is_judged_alike_by_all(lab: Any, name: str) -> None:
-    model, draw = READY[name]
+    model, draw = lab.ready[name]
     rng = random.Random(f"alike {name}")
     verdicts: Counter[str] = Counter()
     for _ in range(300):
-        operations = history(rng, model, draw)
+        operations = lab.drawn(rng, model, draw)
         truth = lab.oracle(model, operations)
         verdicts["ok" if truth else "illegal"] += 1
         assert Search(model, operations).run() == ("ok" if truth else "illegal"), operations
@@ -243,7 +114,7 @@ def test_every_ready_model_is_judged_alike_by_all(lab: Any, name: str) -> None:
 @pytest.mark.parametrize("name", READY)
 def test_any_model_can_be_asked_step_by_step(lab: Any, name: str) -> None:
     """Without its twin a model is asked for each transition, and once at most."""
-    ready, draw = READY[name]
+    ready, draw = lab.ready[name]
     assert ready.step is not None
     step = ready.step
     asked: Counter[Any] = Counter()
@@ -255,7 +126,7 @@ def test_any_model_can_be_asked_step_by_step(lab: Any, name: str) -> None:
     rng = random.Random(f"asked {name}")
     for number in range(150):
         model = Model(ready.init, counted, readonly=ready.readonly if number % 2 else None)
-        operations = history(rng, ready, draw)
+        operations = lab.drawn(rng, ready, draw)
         asked.clear()
         search = NativeSearch(model, operations) if compiled else Search(model, operations)
         verdict = search.run()
@@ -286,10 +157,10 @@ def test_fuzz_the_compiled_search(name: str) -> None:
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", READY)
 def test_fuzz_every_ready_model(lab: Any, name: str) -> None:
-    model, draw = READY[name]
+    model, draw = lab.ready[name]
     rng = random.Random(f"fuzz {name}")
     for _ in range(10_000):
-        operations = history(rng, model, draw)
+        operations = lab.drawn(rng, model, draw)
         truth = lab.oracle(model, operations)
         result = check(operations, model, prefer="search")
         assert result.verdict == ("ok" if truth else "illegal"), operations
@@ -374,7 +245,7 @@ def test_a_crowded_illegal_history_is_decided() -> None:
 
 def endless() -> tuple[list[Operation], Model]:
     """Forty values enqueued together, and one dequeued that is not among them."""
-    operations = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+    operations = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
     operations.append(Operation(98, ("dequeue",), 11, 99, 12))
     operations.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
     return operations, models.queue()
@@ -424,7 +295,7 @@ import dataclasses, signal
 from porcupine import UNKNOWN, Operation, check
 from porcupine.models import queue
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
-operations = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+operations = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
 operations.append(Operation(98, ("dequeue",), 11, 99, 12))
 operations.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
 model = queue() if {twin} else dataclasses.replace(queue(), compiled=None)
@@ -460,7 +331,7 @@ def test_a_search_in_python_that_nobody_chose_is_remarked_on_once(
         else:
             monkeypatch.setenv(engine.VARIABLE, chosen)
         for _ in range(3):
-            check(history, models.queue())
+            check(history, models.queue(), prefer="search")
         assert len(caplog.records) == remarks
     assert "PORCUPINE_CORE=python" in caplog.text
 
@@ -665,9 +536,9 @@ TIMES: list[Any] = [-(2**63), -1, 0, 1, 2**63 - 1, 2**63, 2**200, True]
 
 
 @pytest.mark.parametrize("name", [*READY, "kv"])
-def test_nonsense_is_judged_or_refused_but_never_a_crash(name: str) -> None:
+def test_nonsense_is_judged_or_refused_but_never_a_crash(lab: Any, name: str) -> None:
     """Any answer or ordinary exception will do; and it is the one the Python core gives."""
-    model = models.kv() if name == "kv" else READY[name][0]
+    model = models.kv() if name == "kv" else lab.ready[name][0]
     rng = random.Random(f"nonsense {name}")
 
     def outcome(ask: Callable[[], Any]) -> str:

@@ -51,8 +51,11 @@ ON_LINUX = Path("/proc/self/status").exists()
 
 
 def crowded() -> list[Operation]:
-    """Forty values in a queue at once, and one taken out that nobody is known to have put in: no search ends."""
-    found = [Operation(i, ("enqueue", i), 0, None, 10) for i in range(40)]
+    """Forty values in a queue at once, one of them twice, and one taken out that nobody is known to have put in.
+
+    Distinct values would be decided by the gate; of these no search ends.
+    """
+    found = [Operation(i, ("enqueue", i % 39), 0, None, 10) for i in range(40)]
     found.append(Operation(98, ("dequeue",), 11, 99, 12))
     found.append(Operation(99, ("enqueue", 99), 0, UNKNOWN, None, "info"))
     return found
@@ -386,7 +389,7 @@ COMMAND = [
 
 
 def test_an_interrupted_command_says_so_in_a_line(tmp_path: Path) -> None:
-    rows = [f'{{"input": ["enqueue", {i}], "call": 0, "return": 10}}' for i in range(40)]
+    rows = [f'{{"input": ["enqueue", {i % 39}], "call": 0, "return": 10}}' for i in range(40)]
     rows.append('{"input": ["dequeue"], "call": 11, "return": 12, "output": 99}')
     rows.append('{"input": ["enqueue", 99], "call": 0, "outcome": "info"}')
     pipe = tmp_path / "history.jsonl"

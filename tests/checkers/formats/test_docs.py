@@ -61,4 +61,4 @@ def test_an_example_shows_every_field(kind: str) -> None:
 
 def test_every_event_of_a_node_has_its_row() -> None:
     page = PAGE.read_text("utf-8")
-    assert [name for name in sorted(events.NAMES) if f"| `{name}`" not in page] == []
+    assert [name for name in sorted(events.KINDS) if f"| `{name}`" not in page] == []

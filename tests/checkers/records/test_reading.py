@@ -184,11 +184,11 @@ def test_damaged_facts_of_a_plan_are_refused(tmp_path: Path) -> None:
 def test_events_that_monitors_do_not_know_are_kept_by_name(tmp_path: Path) -> None:
     path = made.run_folder(tmp_path / "run") / "nodes" / "n1" / "events.1.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    strange = lines[1].replace(b'"event":"boot"', b'"event":"snapshot_saved"')
+    strange = lines[1].replace(b'"event":"boot"', b'"event":"tea_served"')
     path.write_bytes(lines[0] + strange + b"".join(lines[2:]))
     found = read_node_life(path).events
     assert isinstance(found[0], events.Other)
-    assert found[0].event == "snapshot_saved"
+    assert found[0].event == "tea_served"
     assert len(found) == len(lines) - 1
 
 

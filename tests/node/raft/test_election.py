@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from node.raft import election
@@ -273,7 +271,7 @@ def test_status_tells_which_timers_run_and_for_how_long() -> None:
     """Section 4: each timer stopped (None) or scheduled in so many ms, as of the clock handed in."""
     bed = Bed(3, Options(elections=False))
     assert bed.core("n1").status()["timers"] == dict.fromkeys(
-        ("election", "vote", "grant_self", "step_down")
+        ("election", "vote", "grant_self", "step_down", "transfer", "catch_up", "snapshot")
     )
     bed.elect("n1")
     bed.run(60)
@@ -590,6 +588,8 @@ def test_the_same_seed_gives_the_same_life() -> None:
 
 def test_a_draw_stays_in_its_range() -> None:
     """2.2: [base, base + spread], exactly the base without jitter."""
-    rng = random.Random(1)
-    assert {election.draw(rng, 10, 3, True) for _ in range(200)} == {10, 11, 12, 13}
-    assert election.draw(rng, 10, 3, False) == 10
+    assert {election.draw(core(Options()), 10, 0) for _ in range(20)} == {10}
+    drawing = core(Options())
+    assert {election.draw(drawing, 10, 3) for _ in range(200)} == {10, 11, 12, 13}
+    assert election.draw(core(Options(election_jitter=False)), 10, 3) == 10
+    assert election.draw(core(Options(bugs=("no_jitter",))), 10, 3) == 10

@@ -26,6 +26,8 @@ def options_of(rng: random.Random) -> Options:
         append_timeout_ms=rng.choice((20, 60, 250)),
         max_inflight_appends=rng.choice((1, 2, 8)),
         max_entries_per_append=rng.choice((1, 3, 256)),
+        snapshot_interval_entries=rng.choice((0, 1, 3, 10)),
+        snapshot_min_gap_entries=rng.choice((1, 1, 4)),
     )
 
 
@@ -42,7 +44,11 @@ def play(seed: int, moves: int = 60) -> Bed:
     bed.drop = rng.choice((0.0, 0.02, 0.2))
     bed.duplicate = rng.choice((0.0, 0.02, 0.2))
     for name in names:
-        bed.members[name].disk.delay_ns = rng.choice((0, MS, 10 * MS, 60 * MS))
+        disk = bed.members[name].disk
+        disk.delay_ns = rng.choice((0, MS, 10 * MS, 60 * MS))
+        disk.lazy = rng.random() < 0.5
+        disk.save_ns = rng.choice((0, MS, 60 * MS))
+        disk.fetch_ns = rng.choice((0, 5 * MS, 300 * MS))
         bed.members[name].offset_ns = rng.randint(-(10**12), 10**12)
         bed.restart(name)
     bed.run(rng.choice((0, 100, 600)))
@@ -86,6 +92,8 @@ def play(seed: int, moves: int = 60) -> Bed:
                     bed.propose(each, more=together and number < count - 1)
             if rng.random() < 0.6:
                 bed.read(each, rng.choice(("local", "readindex", "lease")))
+            if rng.random() < 0.2:
+                bed.snapshot(each)
         bed.run(rng.choice((0, 1, 5, 30)))
         bed.match_logs()
     survive(bed)
@@ -99,6 +107,7 @@ def survive(bed: Bed) -> None:
     bed.delay = lambda _from, _to: MS
     for name in bed.names:
         bed.members[name].disk.delay_ns = MS
+        bed.members[name].disk.fetch_ns = MS
         if bed.members[name].core is None:
             bed.start(name)
     bed.run(100)
@@ -115,9 +124,12 @@ def survive(bed: Bed) -> None:
 
     bed.run_until(written, 2000)
     bed.run(500)
-    logs = [[(e.index, e.term, e.crc) for e in bed.core(name).log.entries] for name in bed.names]
-    assert all(log == logs[0] for log in logs)
-    assert {bed.core(name).commit for name in bed.names} == {len(logs[0])}
+    logs = [bed.core(name).log for name in bed.names]
+    first = max(log.first_index for log in logs)
+    tails = [log.between(first, log.last_index) for log in logs]
+    assert all(tail == tails[0] for tail in tails)
+    assert {bed.core(name).commit for name in bed.names} == {logs[0].last_index}
+    assert len({bed.members[name].state for name in bed.names}) == 1
 
 
 @pytest.mark.parametrize("part", range(8))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.raft.configuration import Configuration
 from node.raft.effects import (
     Committed,
     Disconnected,
@@ -19,12 +20,20 @@ from node.raft.effects import (
     Tick,
 )
 from node.raft.log import Log
-from node.raft.messages import DATA, NOOP, AppendEntries, AppendEntriesReply, Entry, Message
+from node.raft.messages import (
+    CONFIGURATION,
+    DATA,
+    AppendEntries,
+    AppendEntriesReply,
+    Entry,
+    Message,
+)
 from node.raft.raft import Raft
 from tests.node.raft.bed import MS, Bed
 
 MANUAL = Options(elections=False, leader_lease=False, check_quorum=False)
 SECOND = 1000 * MS
+NOBODY = Configuration(())
 
 
 def entry(index: int, term: int) -> Entry:
@@ -168,7 +177,7 @@ def test_a_refusal_for_the_log_still_renews_the_promise_but_an_old_term_does_not
 
 def test_a_sync_of_cut_entries_does_not_count_for_their_successors() -> None:
     """3.1: what is flushed is told by token, and a truncation takes it back."""
-    log = Log(entries(1, 1))
+    log = Log(entries(1, 1), NOBODY)
     log.entries.append(entry(3, 1))
     log.handed_over(1)
     log.truncate(3)
@@ -189,7 +198,7 @@ def test_a_leader_starts_with_an_entry_of_its_own_term_and_empty_probes() -> Non
     bed.elect("n1")
     raft = bed.core("n1")
     first = raft.log.entries[raft.term_start - 1]
-    assert (first.term, first.kind) == (raft.term, NOOP)
+    assert (first.term, first.kind) == (raft.term, CONFIGURATION)
     assert [message.entries for message in appends(bed, "n2")[:2]] == [[], [first]]
     assert [event.fields["last_index"] for event in bed.named("become_leader")] == [first.index - 1]
 
@@ -270,7 +279,7 @@ def test_appends_are_pipelined_up_to_the_window_and_batched_after_it() -> None:
 
 def test_a_batch_keeps_to_its_bytes_but_always_moves() -> None:
     """3.9: the body limit is soft; one entry larger than it still goes."""
-    log = Log([Entry(index, 1, DATA, b"x" * 10, 0) for index in range(1, 6)])
+    log = Log([Entry(index, 1, DATA, b"x" * 10, 0) for index in range(1, 6)], NOBODY)
     assert [len(log.slice(1, *limits)) for limits in ((9, 1), (9, 25), (3, 999), (9, 999))] == [
         1,
         2,
@@ -525,7 +534,7 @@ def test_a_command_during_the_probe_follows_it() -> None:
 @given(st.lists(st.integers(1, 4), max_size=12), st.integers(1, 12))
 def test_the_hint_is_the_end_of_the_previous_term(raw: list[int], index: int) -> None:
     """Log.last_possible_match against a plain search."""
-    log = Log(entries(*sorted(raw)))
+    log = Log(entries(*sorted(raw)), NOBODY)
     if index > log.last_index:
         assert log.last_possible_match(index) == log.last_index
     else:

@@ -22,7 +22,7 @@ from checkers.records import events
 from node.api import AdminClient, Client, NodeConfig, Options
 from node.raft.effects import HardState
 from node.raft.messages import Entry
-from node.storage.codec import replay
+from node.storage import codec, names
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +42,14 @@ def free_ports(count: int) -> list[int]:
 class Group:
     """Members n1..; use it as a context manager: what was started is killed and its files go."""
 
-    def __init__(self, size: int = 3, **options: Any) -> None:
+    def __init__(
+        self,
+        size: int = 3,
+        members: Sequence[str] | None = None,
+        witnesses: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        """`members` begin the group (None: all); the others know of none until they are added."""
         # Names of unix sockets are short, so pytest's own folders will not do.
         self.folder = Path(tempfile.mkdtemp(prefix="dl"))
         self.origin_ns = time.monotonic_ns()
@@ -63,6 +70,8 @@ class Group:
                 client_listen=("127.0.0.1", self.client_ports[name]),
                 admin_socket=str(home / "admin"),
                 peers={p: ("127.0.0.1", self.peer_ports[p]) for p in self.names if p != name},
+                members=None if members is None else tuple(members) if name in members else (),
+                witnesses=tuple(witnesses) if name in (members or self.names) else (),
                 group="test",
                 options=Options(**options),
                 seed="00" * 8,
@@ -175,5 +184,14 @@ class Group:
 
     def stored(self, name: str) -> tuple[HardState, list[Entry]]:
         """Vote and log in the journal of a dead member."""
-        found = replay((self.folder / name / "data" / "journal").read_bytes(), 0)
-        return found.hard_state, found.entries
+        log = codec.Replayed()
+        for segment in self.segments(name):
+            data = segment.read_bytes()
+            _, at = codec.read_segment_header(data, "test", name)
+            codec.replay(data, at, 0, log)
+        return log.hard_state, log.entries
+
+    def segments(self, name: str) -> list[Path]:
+        """The files of a member's journal, oldest first."""
+        folder = self.folder / name / "data"
+        return [folder / names.segment(n) for n in names.segments(p.name for p in folder.iterdir())]

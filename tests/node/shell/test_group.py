@@ -183,7 +183,7 @@ async def test_what_was_acknowledged_survives_power_loss_of_all(group: Group) ->
         group.signal(name, signal.SIGKILL)
     for name in group.names:
         assert (await group.ended(name))[0] == -signal.SIGKILL
-        assert cut_to_synced(group.folder / name / "data")["journal"]["synced"] > 0
+        assert list(cut_to_synced(group.folder / name / "data")) == ["journal.00000001"]
     stored = {name: len(group.stored(name)[1]) for name in group.names}
     assert sum(length >= 51 for length in stored.values()) >= 2
     group.start_all()
@@ -266,7 +266,8 @@ async def test_events_decode_and_count_without_gaps(group: Group) -> None:
         found = group.events(name)
         assert isinstance(found[0], events.Boot)
         assert [event.seq for event in found] == list(range(len(found)))
-        assert not [event for event in found if isinstance(event, events.Other)]
+        others = {event.event for event in found if isinstance(event, events.Other)}
+        assert others <= {"progress", "conf_change"}
         assert all(event.t0 <= event.t1 and event.boot == 1 for event in found)
         assert all(a.t1 <= b.t1 for a, b in pairwise(found))
         applied = [e for e in found if isinstance(e, events.Apply)]

@@ -4,31 +4,51 @@ said (raft-node.md 3.10; section 5 row 34)."""
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.raft.effects import HardState, Persist
-from node.raft.messages import DATA, NOOP, Entry
+from node.raft.messages import CONFIGURATION, DATA, Entry
+from node.storage import codec
 from node.storage.codec import (
     RECORD,
     RECORD_BYTES_MAX,
     Corrupt,
     Foreign,
-    Replayed,
-    check_identity,
+    Identity,
+    Start,
     hard_state_record,
-    identity_record,
     persist_records,
-    replay,
+    read_segment_header,
+    segment_header,
 )
 
-IDENTITY = identity_record("group", "n1")
+HEADER = segment_header("group", "n1", Start(1, 0, 0, HardState(), 0))
+
+
+class Replayed(msgspec.Struct):
+    """A single segment's replay."""
+
+    hard_state: HardState
+    entries: list[Entry]
+    end: int
+    torn: bool
+
+
+def replay(data: bytes, synced: int) -> Replayed:
+    start, at = read_segment_header(data, "group", "n1")
+    log = codec.Replayed()
+    log.base, log.hard_state = (start.index, start.term), start.hard_state
+    end = codec.replay(data, at, synced, log)
+    return Replayed(log.hard_state, log.entries, end, codec.torn(data, end))
 
 
 def entry(index: int, term: int, data: bytes = b"") -> Entry:
-    return Entry(index, term, DATA if data else NOOP, data, zlib.crc32(data))
+    return Entry(index, term, DATA if data else CONFIGURATION, data, zlib.crc32(data))
 
 
 @st.composite
@@ -61,7 +81,11 @@ def model(made: list[Persist]) -> tuple[HardState, list[Entry]]:
 
 
 def written(made: list[Persist]) -> bytes:
-    return IDENTITY + b"".join(b"".join(persist_records(persist)) for persist in made)
+    return HEADER + b"".join(b"".join(records(persist)) for persist in made)
+
+
+def records(persist: Persist) -> list[bytes]:
+    return persist_records(persist, 1)
 
 
 def state(found: Replayed) -> tuple[HardState, list[Entry]]:
@@ -83,12 +107,12 @@ def test_what_was_written_comes_back(made: list[Persist], zeros: int) -> None:
 def test_a_tail_torn_at_any_byte_is_cut_at_the_last_whole_record(made: list[Persist]) -> None:
     """Every prefix replays to a prefix of the records, and the cut is told."""
     data = written(made)
-    ends = [len(IDENTITY)]
+    ends = [len(HEADER)]
     for persist in made:
-        for record in persist_records(persist):
+        for record in records(persist):
             ends.append(ends[-1] + len(record))
-    for length in range(len(IDENTITY), len(data) + 1):
-        found = replay(data[:length], len(IDENTITY))
+    for length in range(len(HEADER), len(data) + 1):
+        found = replay(data[:length], len(HEADER))
         assert found.end == max(end for end in ends if end <= length)
         assert found.torn is (any(data[found.end : length]))
         assert state(found) == state(replay(data[: found.end], found.end))
@@ -148,24 +172,24 @@ def test_a_record_that_is_whole_but_senseless_is_refused_even_in_the_tail() -> N
     for payload in (b"X", b"E\xc1", b"H" + b"\x93"):
         record = RECORD.pack(len(payload), zlib.crc32(payload)) + payload
         with pytest.raises(Corrupt):
-            replay(IDENTITY + record, 0)
+            replay(HEADER + record, 0)
     for bad in (entry(2, 1), Entry(1, 1, DATA, b"a", 0)):
-        data = IDENTITY + b"".join(persist_records(Persist(1, None, 0, [bad])))
+        data = HEADER + b"".join(records(Persist(1, None, 0, [bad])))
         with pytest.raises(Corrupt, match=r"follows entry 0|does not match its crc32"):
             replay(data, 0)
 
 
 def test_a_length_beyond_all_bounds_is_a_broken_record() -> None:
     """A torn length field must not make the node ask for gigabytes."""
-    found = replay(IDENTITY + RECORD.pack(RECORD_BYTES_MAX + 1, 0) + bytes(64), len(IDENTITY))
-    assert (found.end, found.torn) == (len(IDENTITY), True)
+    found = replay(HEADER + RECORD.pack(RECORD_BYTES_MAX + 1, 0) + bytes(64), len(HEADER))
+    assert (found.end, found.torn) == (len(HEADER), True)
 
 
 def test_the_vote_of_a_batch_stands_before_its_entries() -> None:
     """A batch torn anywhere leaves a term at or above the log's, never below."""
     persist = Persist(1, HardState(7, "n2"), 0, [entry(1, 7, b"a")])
-    first, second = persist_records(persist)
-    assert replay(IDENTITY + first + second[:-1], 0).hard_state == HardState(7, "n2")
+    first, second = records(persist)
+    assert replay(HEADER + first + second[:-1], 0).hard_state == HardState(7, "n2")
 
 
 @pytest.mark.parametrize(
@@ -176,4 +200,32 @@ def test_a_journal_of_another_member_or_group_is_refused_by_name(
 ) -> None:
     """Votes and entries of others are not ours to continue."""
     with pytest.raises(Foreign, match=said):
-        check_identity(replay(IDENTITY, 0).identity, group, node)
+        read_segment_header(HEADER, group, node)
+
+
+@pytest.mark.parametrize("read", [read_segment_header, codec.read_snapshot_header])
+def test_another_version_is_refused_naming_both_whatever_follows_its_identity(read: Any) -> None:
+    """Only the first record keeps its shape for ever."""
+    journal = read is read_segment_header
+    format = codec.JOURNAL_FORMAT if journal else codec.SNAPSHOT_FORMAT
+    own = codec.JOURNAL_VERSION if journal else codec.SNAPSHOT_VERSION
+    payload = b"I" + msgspec.msgpack.encode(Identity(format, 9, "group", "n1"))
+    record = RECORD.pack(len(payload), zlib.crc32(payload)) + payload
+    with pytest.raises(Foreign, match=f"version 9, this node reads version {own}"):
+        read(record + b"what a later version may have here", "group", "n1")
+
+
+def test_a_cut_below_the_segments_begin_moves_the_base_there() -> None:
+    """The entries below it were in a segment that is gone; the record says what the last of them was of."""
+    log = codec.Replayed()
+    log.base = (18, 2)
+    cut = b"".join(persist_records(Persist(1, None, 10, [entry(10, 3)]), 1))
+    assert codec.replay(cut, 0, len(cut), log) == len(cut)
+    assert (log.base, [each.index for each in log.entries]) == ((9, 1), [10])
+
+
+def test_a_cut_past_the_end_is_refused() -> None:
+    """It would leave a hole."""
+    cut = b"".join(persist_records(Persist(1, None, 10, []), 1))
+    with pytest.raises(Corrupt, match="cut from entry 10 on, which follows entry 0"):
+        replay(HEADER + cut, 0)

@@ -5,6 +5,8 @@
 //! true output. Times are coarse, so that many are equal; values are few, so that operations repeat; some
 //! outcomes are unknown. Then, more often than not, something is spoilt.
 
+pub mod gated;
+
 use std::collections::HashMap;
 
 use pyo3::exceptions::PyValueError;
@@ -283,6 +285,13 @@ struct Made<O> {
     optional: bool,
 }
 
+impl<O: Asking> Made<O> {
+    fn to_string(&self) -> String {
+        let back = if self.optional { "...".to_owned() } else { self.ret.to_string() };
+        format!("{:?} [{}, {back}]", self.op, self.call)
+    }
+}
+
 /// Many operations of unknown outcome, a few of them alike, and some that need them: whether an early one
 /// may use one up, or must leave it to a later one, is what decides here.
 fn crashing<O: Asking>(dice: &mut Dice, kit: &Kit<O>) -> Vec<Made<O>> {
@@ -409,17 +418,7 @@ fn run<O: Asking>(
         let told = judge(&raws, &ops, &pure, kit, truth, number)?;
         if let Some(objection) = told {
             if wrong.len() < 5 {
-                let shown: Vec<String> = made
-                    .iter()
-                    .map(|m| {
-                        format!(
-                            "{:?} [{}, {}]",
-                            m.op,
-                            m.call,
-                            if m.optional { "...".to_owned() } else { m.ret.to_string() }
-                        )
-                    })
-                    .collect();
+                let shown: Vec<String> = made.iter().map(Made::to_string).collect();
                 wrong.push(format!("history {number}: {objection}: {}", shown.join("; ")));
             }
         }

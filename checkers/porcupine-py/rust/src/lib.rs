@@ -8,6 +8,7 @@
 mod asked;
 mod clock;
 mod fuzz;
+mod gates;
 mod machine;
 mod memory;
 mod native;
@@ -30,13 +31,14 @@ use pyo3::types::PyList;
 
 use crate::clock::Clock;
 use crate::machine::Machine;
-use crate::parse::{Parsed, Spec};
+use crate::native::Shape;
+use crate::parse::{Gated, Parsed, Spec};
 use crate::problem::Problem;
 use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 3;
+const API: u32 = 4;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -350,6 +352,75 @@ fn zones_columns(
     })
 }
 
+/// A gate's answer: True (legal), False (it does not apply), or None, then with the places of operations that are
+/// illegal by themselves, if any; else the gate in Python has the say.
+type Gate = (Option<bool>, Vec<u32>);
+
+fn said(answer: gates::Answer) -> Gate {
+    match answer {
+        gates::Answer::Legal => (Some(true), Vec::new()),
+        gates::Answer::DoesNotApply => (Some(false), Vec::new()),
+        gates::Answer::Illegal(places) => (None, places),
+        gates::Answer::Late => (None, Vec::new()),
+    }
+}
+
+/// What the gate of the model `kind` says of its history. After `seconds` it gives up.
+#[pyfunction]
+#[pyo3(signature = (kind, operations, initial, skip, seconds=None))]
+fn gate<'py>(
+    py: Python<'py>,
+    kind: String,
+    operations: &Bound<'py, PyList>,
+    initial: Bound<'py, PyAny>,
+    skip: usize,
+    seconds: Option<f64>,
+) -> PyResult<Gate> {
+    guarded(py, || {
+        let mut clock = Clock::new(instant_after(seconds));
+        let none = Ok((None, Vec::new()));
+        let Some(timed) = parse::beside(parse::timed(operations, false, &mut clock), py)? else {
+            return none;
+        };
+        let spec = Spec { name: kind, initial, skip };
+        let Some(history) = parse::beside(parse::gated(&timed, &spec, &mut clock), py)? else { return none };
+        let (answer, places) = said(py.detach(|| gates::judge(&history, &|| clock.passed())));
+        Ok((answer, places.into_iter().map(|place| timed[place as usize].source).collect()))
+    })
+}
+
+/// The same for columns of whole numbers; see gates/columns.rs.
+#[pyfunction]
+#[pyo3(signature = (kind, kinds, calls, returns, values, seconds=None))]
+fn gate_columns(
+    py: Python<'_>,
+    kind: &str,
+    kinds: pyo3::buffer::PyBuffer<u8>,
+    calls: pyo3::buffer::PyBuffer<i64>,
+    returns: pyo3::buffer::PyBuffer<i64>,
+    values: pyo3::buffer::PyBuffer<i64>,
+    seconds: Option<f64>,
+) -> PyResult<Gate> {
+    guarded(py, || {
+        let shape = match kind {
+            "queue" => Shape::Queue,
+            "stack" => Shape::Stack,
+            "priority" => Shape::Priority,
+            "set" => Shape::Set,
+            _ => return Ok((None, Vec::new())),
+        };
+        let clock = Clock::new(instant_after(seconds));
+        let (kinds, calls) = (kinds.to_vec(py)?, calls.to_vec(py)?);
+        let (returns, values) = (returns.to_vec(py)?, values.to_vec(py)?);
+        py.detach(|| {
+            let read = gates::columns::entries_of(shape == Shape::Set, &kinds, &calls, &returns, &values);
+            let Some((ops, values)) = read else { return Ok((None, Vec::new())) };
+            let history = Gated::Ops { shape, ops, values, initial: 0 };
+            Ok(said(gates::judge(&history, &|| clock.passed())))
+        })
+    })
+}
+
 /// Whether a history is valid at a glance; False, and also when `seconds` are over, leaves the question to Python.
 #[pyfunction]
 #[pyo3(signature = (operations, sees_failures, seconds=None))]
@@ -369,18 +440,18 @@ fn plain(
 /// A history judged at once, if that can be done: (whether it is legal, steps, the most operations that an order
 /// explained, parts decided, parts). None where the ordinary way has to be gone.
 #[pyfunction]
-#[pyo3(signature = (operations, spec, keyed, zones, seconds=None, memory_bytes=None))]
+#[pyo3(signature = (operations, spec, keyed, gated, seconds=None, memory_bytes=None))]
 fn judged_at_once<'py>(
     py: Python<'py>,
     operations: &Bound<'py, PyList>,
     spec: &Bound<'py, PyAny>,
     keyed: bool,
-    zones: bool,
+    gated: bool,
     seconds: Option<f64>,
     memory_bytes: Option<usize>,
 ) -> PyResult<Option<(bool, u64, u32, u32, u32)>> {
     guarded(py, || {
-        let asked = once::Asked { keyed, zones, until: instant_after(seconds), memory_bytes };
+        let asked = once::Asked { keyed, gated, until: instant_after(seconds), memory_bytes };
         let found = parse::beside(once::judge(operations, &spec_of(spec)?, &asked), py)?;
         Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts)))
     })
@@ -397,7 +468,7 @@ fn _bench<'py>(
     rounds: usize,
 ) -> PyResult<Option<[f64; 3]>> {
     guarded(py, || {
-        let asked = once::Asked { keyed, zones: false, until: None, memory_bytes: None };
+        let asked = once::Asked { keyed, gated: false, until: None, memory_bytes: None };
         once::bench(operations, &spec_of(spec)?, &asked, rounds)
     })
 }
@@ -432,6 +503,16 @@ fn _fuzz(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<(u64, u
     })
 }
 
+/// Random histories of one ready model with distinct values, judged by its gate and by the oracle: (legal ones,
+/// illegal ones, those to which the gate does not apply, what the two disagree on).
+#[pyfunction]
+fn _fuzz_gate(py: Python<'_>, model: &str, seed: u64, count: u64) -> PyResult<fuzz::gated::Count> {
+    guarded(py, || {
+        let mut pulse = || Python::attach(|py| py.check_signals());
+        py.detach(|| fuzz::gated::fuzz(model, seed, count, &mut pulse))
+    })
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("API", API)?;
@@ -442,7 +523,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(plain, module)?)?;
     module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
     module.add_function(wrap_pyfunction!(_bench, module)?)?;
+    module.add_function(wrap_pyfunction!(gate, module)?)?;
+    module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz, module)?)?;
+    module.add_function(wrap_pyfunction!(_fuzz_gate, module)?)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use crate::clock::Clock;
+use crate::gates::{Entry, NEVER};
 use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{counter_words, Got, Grow, Kind, Op, Register, Sequence, Shape, Told, Words};
@@ -243,7 +244,7 @@ impl<'py, 'm> Reader<'py, 'm> {
             Shape::Registers => vec![0; self.keys.known.len()],
             _ => Vec::new(),
         };
-        if shape == Shape::Priority && !self.rank(&mut ops)? {
+        if shape == Shape::Priority && !self.rank(ops.iter_mut())? {
             return Ok(None);
         }
         Ok(Some(Box::new(Words::new(shape, ops, &first))))
@@ -262,6 +263,20 @@ impl<'py, 'm> Reader<'py, 'm> {
             }
         }
         Ok(Box::new(made))
+    }
+
+    /// An operation on strings, with its string.
+    pub fn text_of(&self, TextCode(code): TextCode) -> PyResult<Grow<u8>> {
+        let (doing, number, _) = decoded(code);
+        if doing == BLIND {
+            return Ok(Grow::Blind);
+        }
+        let string = text(&self.values.known[number as usize])?.as_bytes().into();
+        Ok(match doing {
+            READ => Grow::Get(string),
+            WRITE => Grow::Put(string),
+            _ => Grow::Append(string),
+        })
     }
 
     /// How many different values were read.
@@ -567,6 +582,69 @@ fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
     Ok(value.cast_exact::<PyString>()?.to_str()?)
 }
 
+/// A ready model's history as its gate takes it, with values below a bound.
+pub enum Gated {
+    Ops { shape: Shape, ops: Vec<Entry<Op>>, values: usize, initial: i64 },
+    Text { ops: Vec<Entry<Grow<u8>>>, initial: Box<[u8]> },
+    List { ops: Vec<Entry<Grow<u32>>> },
+}
+
+/// None where the gate in Python must be asked.
+pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
+    let py = spec.initial.py();
+    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
+    let shape = match reader.twin {
+        Twin::Text => {
+            let initial = text(&spec.initial)?.as_bytes().into();
+            let ops = entries(operations, clock, |i, o| match reader.text(i, o)? {
+                Some(code) => reader.text_of(code).map(Some),
+                None => Ok(None),
+            })?;
+            return Ok(ops.map(|ops| Gated::Text { ops, initial }));
+        }
+        Twin::List => {
+            let ops = entries(operations, clock, |i, o| reader.grow(i, o))?;
+            return Ok(ops.map(|ops| Gated::List { ops }));
+        }
+        Twin::Words(Shape::Register | Shape::Registers | Shape::Semaphore(_), _) => return Ok(None),
+        Twin::Words(shape, _) => shape,
+    };
+    let mut initial = 0;
+    if shape == Shape::Counter {
+        let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
+        initial = value;
+    }
+    let Some(mut ops) = entries(operations, clock, |i, o| reader.op(i, o))? else {
+        return Ok(None);
+    };
+    if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
+        return Ok(None);
+    }
+    Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
+}
+
+/// Each operation by itself. None as soon as one cannot be read, or has a time that stands for none.
+fn entries<'py, O>(
+    operations: &[Timed<'py>],
+    clock: &mut Clock,
+    mut read: impl FnMut(&Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
+) -> PyResult<Option<Vec<Entry<O>>>> {
+    let mut found = Vec::with_capacity(operations.len());
+    for operation in operations {
+        clock.tick(operation.input.py())?;
+        if !operation.input.is_exact_instance_of::<PyTuple>() {
+            return Ok(None);
+        }
+        let Some(op) = read(operation.input.cast::<PyTuple>()?, &operation.output)? else { return Ok(None) };
+        let ret = if operation.optional { NEVER } else { operation.ret };
+        if operation.call == NEVER || (ret == NEVER && !operation.optional) {
+            return Ok(None);
+        }
+        found.push(Entry { call: operation.call, ret, op });
+    }
+    Ok(Some(found))
+}
+
 /// A ready model's history, or None where its twin does not apply.
 pub fn native<'py>(
     operations: &[Timed<'py>],
@@ -606,7 +684,7 @@ pub fn native<'py>(
 
 impl Reader<'_, '_> {
     /// Number a priority queue's values in their order. False when they have none.
-    fn rank(&self, ops: &mut [Op]) -> PyResult<bool> {
+    fn rank<'o>(&self, ops: impl Iterator<Item = &'o mut Op>) -> PyResult<bool> {
         let py = self.spec.initial.py();
         let list = PyList::new(py, &self.values.known)?;
         list.sort()?;

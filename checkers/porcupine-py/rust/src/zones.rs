@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
 
 use crate::clock::Clock;
+use crate::gates;
 use crate::memory::Mixed;
 use crate::native::Op;
 use crate::parse::{fields, Marks};
@@ -37,6 +38,41 @@ pub struct Columns {
     doubtful: Vec<u32>,
     /// Some compare-and-set does not say that, or what it found.
     unsure: bool,
+}
+
+impl Columns {
+    /// Nothing yet, of values below `slots`.
+    pub fn of(slots: usize) -> Columns {
+        Columns { slots, ..Columns::default() }
+    }
+
+    pub fn read(&mut self, call: i64, ret: i64, value: u32) {
+        self.reads.push((call, ret, value));
+    }
+
+    pub fn write(&mut self, call: i64, ret: i64, value: u32) {
+        self.writes.push((call, ret, value));
+    }
+
+    pub fn swap(&mut self, call: i64, ret: i64, expected: u32, new: u32) {
+        self.swaps.push((call, ret, expected, new));
+    }
+
+    /// A completed compare-and-set that does not say whether it swapped, and may have written this.
+    pub fn doubt(&mut self, new: Option<u32>) {
+        self.unsure = true;
+        self.doubtful.extend(new);
+    }
+}
+
+impl From<Answer> for gates::Answer {
+    fn from(answer: Answer) -> gates::Answer {
+        match answer {
+            Answer::Accept => gates::Answer::Legal,
+            Answer::DoesNotApply => gates::Answer::DoesNotApply,
+            Answer::Ask => gates::Answer::Illegal(Vec::new()),
+        }
+    }
 }
 
 /// None where the zones of zones.py must be asked.

@@ -15,7 +15,7 @@ from porcupine.checker import (
     check_operations_verbose,
     check_verbose,
 )
-from porcupine.columns import RegisterColumns, check_columns
+from porcupine.columns import CollectionColumns, RegisterColumns, check_columns
 from porcupine.engine import core
 from porcupine.errors import (
     FormatError,
@@ -28,6 +28,7 @@ from porcupine.history import EMPTY, UNKNOWN, Event, EventKind, Operation, opera
 from porcupine.limits import DEFAULT_MEMORY, default_memory_bytes
 from porcupine.linearization import Annotation, LinearizationInfo
 from porcupine.model import Model, NondeterministicModel, StepContext
+from porcupine.online import OnlineChecker, Violation
 from porcupine.result import GateResult, PartResult, Progress, Result, Witness
 from porcupine.visualization import visualize, visualize_path
 from porcupine.zones import Saw
@@ -42,6 +43,7 @@ __all__ = [
     "UNKNOWN",
     "Annotation",
     "CheckResult",
+    "CollectionColumns",
     "Event",
     "EventKind",
     "FormatError",
@@ -51,6 +53,7 @@ __all__ = [
     "Model",
     "ModelError",
     "NondeterministicModel",
+    "OnlineChecker",
     "Operation",
     "PartResult",
     "PorcupineError",
@@ -60,6 +63,7 @@ __all__ = [
     "Saw",
     "StepContext",
     "Undecided",
+    "Violation",
     "Witness",
     "check",
     "check_columns",

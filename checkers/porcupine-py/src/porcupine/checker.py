@@ -241,6 +241,8 @@ def _ask_gates(parts: list[Part], model: Model, limits: Limits, prefer: Prefer) 
         if limits.out_of_time():
             part.verdict, part.cause, part.engine = "unknown", "timeout", "none"
             continue
+        if model.sees_failures and any(each.outcome == "fail" for each in part.operations):
+            continue  # Gates leave failed operations out.
         started = monotonic()
         decided = model.gate(part.operations, limits.deadline)
         part.seconds = monotonic() - started

@@ -12,11 +12,21 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 from porcupine.errors import ModelError
+from porcupine.gates import (
+    check_appends,
+    check_counter,
+    check_lists,
+    check_priority_queue,
+    check_queue,
+    check_set,
+    check_stack,
+)
 from porcupine.history import EMPTY, UNKNOWN, Operation
-from porcupine.model import Model, Twin
+from porcupine.model import Gate, Model, Twin
 from porcupine.result import GateResult
 from porcupine.zones import Saw, check_register
 
@@ -70,14 +80,16 @@ def append_kv(initial: str = "") -> Model:
             return True, state + given[2]
         raise _no_meaning("append-kv", given)
 
+    gate = partial(check_appends, initial=initial)
     return Model(
         lambda: initial,
         step,
         partition=_by_key,
         readonly=lambda given, output: bool(given[0] == "get"),
         describe_operation=_describe,
+        gate=gate,
         name="append-kv",
-        compiled=Twin("append", step, initial, 1, _by_key),
+        compiled=Twin("append", step, initial, 1, _by_key, gate),
     )
 
 
@@ -98,8 +110,9 @@ def list_append() -> Model:
         partition=_by_key,
         readonly=lambda given, output: bool(given[0] == "read"),
         describe_operation=_describe,
+        gate=check_lists,
         name="list-append",
-        compiled=Twin("list", step, None, 1, _by_key),
+        compiled=Twin("list", step, None, 1, _by_key, check_lists),
     )
 
 
@@ -117,13 +130,15 @@ def counter(initial: int = 0) -> Model:
             return output is UNKNOWN or output == after, after
         raise _no_meaning("counter", given)
 
+    gate = partial(check_counter, initial=initial)
     return Model(
         lambda: initial,
         step,
         readonly=lambda given, output: bool(given[0] == "read"),
         describe_operation=_describe,
+        gate=gate,
         name="counter",
-        compiled=Twin("counter", step, initial),
+        compiled=Twin("counter", step, initial, gate=gate),
     )
 
 
@@ -157,19 +172,20 @@ def set_of_values() -> Model:
         step,
         readonly=readonly,
         describe_operation=_describe,
+        gate=check_set,
         name="set",
-        compiled=Twin("set", step),
+        compiled=Twin("set", step, gate=check_set),
     )
 
 
 def queue() -> Model:
     """A first-in first-out queue: ("enqueue", v), and ("dequeue",) and ("peek",) give a value or EMPTY."""
-    return _collection("queue", "enqueue", "dequeue", lambda state, v: (*state, v), at=0)
+    return _collection("queue", "enqueue", "dequeue", lambda state, v: (*state, v), 0, check_queue)
 
 
 def stack() -> Model:
     """A stack: ("push", v), and ("pop",) and ("peek",) give the value pushed last, or EMPTY."""
-    return _collection("stack", "push", "pop", lambda state, v: (*state, v), at=-1)
+    return _collection("stack", "push", "pop", lambda state, v: (*state, v), -1, check_stack)
 
 
 def priority_queue() -> Model:
@@ -180,7 +196,7 @@ def priority_queue() -> Model:
         insort(members, value)
         return tuple(members)
 
-    return _collection("priority", "push", "pop", put, at=0)
+    return _collection("priority", "push", "pop", put, 0, check_priority_queue)
 
 
 def mutex() -> Model:
@@ -246,6 +262,7 @@ def _collection(
     out: str,
     put: Callable[[tuple[Any, ...], Any], tuple[Any, ...]],
     at: int,
+    gate: Gate,
 ) -> Model:
     """A collection whose element at `at` is the one to leave first."""
 
@@ -269,9 +286,10 @@ def _collection(
         tuple,
         step,
         readonly=readonly,
+        gate=gate,
         describe_operation=_describe,
         name=name,
-        compiled=Twin(name, step),
+        compiled=Twin(name, step, gate=gate),
     )
 
 

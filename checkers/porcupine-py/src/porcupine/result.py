@@ -7,12 +7,13 @@ out when it is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 Verdict = Literal["ok", "illegal", "unknown"]
-Cause = Literal["timeout", "memory", "step limit", "not applicable"]
+Cause = Literal["timeout", "memory", "step limit", "not applicable", "error"]
+"""Why a verdict is "unknown"; "error" is an online check's: the model raised an exception, which was passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Witness:
     part: Hashable = None
     stuck_at: int | None = None
     partials: tuple[tuple[int, ...], ...] = ()
+
+    def moved(self, places: Sequence[int]) -> Witness:
+        """The witness of a closed part of a history, as one of the whole: `places` are the part's in it."""
+        return replace(
+            self,
+            operations=tuple(places[index] for index in self.operations),
+            support=tuple(places[index] for index in self.support),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from porcupine.engine import compiled
 from porcupine.history import UNKNOWN, Operation
+from porcupine.limits import TimeIsUp
 from porcupine.result import GateResult, Witness
 
 ENGINE: Final = "zones"
@@ -39,16 +40,12 @@ class Saw:
     value: Any
 
 
-class _Illegal(Exception):
-    """Carries the witness from where it is found; never leaves this module."""
+class Refused(Exception):
+    """Carries the witness from where it is found to the gate that looks."""
 
     def __init__(self, witness: Witness) -> None:
         super().__init__(witness.text)
         self.witness = witness
-
-
-class _TimedOut(Exception):
-    """The deadline passed between two passes; never leaves this module."""
 
 
 def check_register(
@@ -79,7 +76,7 @@ def check_register(
             return GateResult("ok", ENGINE, order=order)
         if accepted is False:
             return None
-    register = _Register(operations, initial, skip, deadline)
+    register = Register(operations, initial, skip, deadline)
     try:
         if not (register.collect(swaps) and register.attribute()):
             return None
@@ -87,9 +84,9 @@ def check_register(
             return None
         register.arrange()
         register.compare()
-    except _Illegal as found:
+    except Refused as found:
         return GateResult("illegal", ENGINE, witness=found.witness)
-    except _TimedOut:
+    except TimeIsUp:
         return GateResult("unknown", ENGINE, cause="timeout")
     return GateResult("ok", ENGINE, order=register.order)
 
@@ -97,14 +94,14 @@ def check_register(
 def _order_of_legal(
     operations: Sequence[Operation], initial: Hashable, skip: int, swaps: bool
 ) -> list[int]:
-    register = _Register(operations, initial, skip, None)
+    register = Register(operations, initial, skip, None)
     applies = register.collect(swaps) and register.attribute() and register.settle()
     assert applies
     register.arrange()
     return register.order()
 
 
-class _Register:
+class Register:
     """One check. Each pass fills flat lists for the next; a slot is the small number of a value."""
 
     def __init__(
@@ -199,7 +196,7 @@ class _Register:
                             if type(output) is not Saw:
                                 return False
                             if output.value == given[at]:
-                                raise _Illegal(self._saw_expected(index))
+                                raise Refused(self._saw_expected(index))
                             readers.append(index)
                             seen.append(output.value)
                             continue
@@ -240,7 +237,7 @@ class _Register:
             for index, value in zip(self.readers, self.seen, strict=True):
                 slot = find(value)
                 if slot is None:
-                    raise _Illegal(self._from_nowhere(index, value))
+                    raise Refused(self._from_nowhere(index, value))
                 back = rets[index]
                 if back < first_back[slot]:
                     first_back[slot] = back
@@ -328,7 +325,7 @@ class _Register:
             while True:
                 back = first_back[slot]
                 if back < i:
-                    raise _Illegal(self._out_of_order(first_op[slot], i_op))
+                    raise Refused(self._out_of_order(first_op[slot], i_op))
                 if back < r:
                     r = back
                     r_op = first_op[slot]
@@ -342,7 +339,7 @@ class _Register:
                 chained += 1
                 back = rets[swap]
                 if back < i:
-                    raise _Illegal(self._out_of_order(swap, i_op))
+                    raise Refused(self._out_of_order(swap, i_op))
                 if back < r:
                     r = back
                     r_op = swap
@@ -356,7 +353,7 @@ class _Register:
             zone_i.append(i)
             zone_i_op.append(i_op)
         if chained < len(self.swaps):
-            raise _Illegal(self._rootless())
+            raise Refused(self._rootless())
         self._look_at_the_clock()
 
     def compare(self) -> None:
@@ -366,7 +363,7 @@ class _Register:
         forward.sort(key=zone_r.__getitem__)
         for left, right in pairwise(forward):
             if zone_r[right] < zone_i[left]:
-                raise _Illegal(self._crossing(left, right))
+                raise Refused(self._crossing(left, right))
         # Forward zones are now disjoint. A block with r >= i fits between them, unless it lies wholly
         # inside one.
         starts = [zone_r[b] for b in forward]
@@ -374,7 +371,7 @@ class _Register:
             if r >= i:
                 before = bisect_left(starts, i) - 1
                 if before >= 0 and r < zone_i[forward[before]]:
-                    raise _Illegal(self._crossing(forward[before], block))
+                    raise Refused(self._crossing(forward[before], block))
         self._look_at_the_clock()
 
     # --- an order to show -------------------------------------------------------------------------
@@ -449,18 +446,18 @@ class _Register:
     def _chain(self, index: int, source: int | None) -> None:
         """Enter a compare-and-set that took effect behind the value it expected."""
         if source is None:
-            raise _Illegal(self._from_nowhere(index, self._expected(index)))
+            raise Refused(self._from_nowhere(index, self._expected(index)))
         if self.seen_by[source] == NOBODY:
             self.seen_by[source] = index
         other = self.next_cas[source]
         # With two producers of the source it is no contradiction; `settle` then refuses the history.
         if other != NOBODY and not self.repeated[source]:
-            raise _Illegal(self._forked(other, index))
+            raise Refused(self._forked(other, index))
         self.next_cas[source] = index
 
     def _look_at_the_clock(self) -> None:
         if self.deadline is not None and monotonic() >= self.deadline:
-            raise _TimedOut
+            raise TimeIsUp
 
     # --- witnesses --------------------------------------------------------------------------------
 

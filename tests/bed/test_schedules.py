@@ -1,0 +1,113 @@
+"""Random schedules of whole members break no property, and those of members with a bug are found, shrunk and told."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.bed.schedule import Move, Schedule, breaks, delete, draw, play, shrink
+from tests.bed.world import JournalDisk, World
+from tests.node.raft.bed import MS, Violation
+from tests.node.raft.transcript import transcript
+
+SCHEDULES = 160
+FUZZED = 10_000
+PARTS = 8
+
+
+def survive(world: World) -> None:
+    """Heal everything: a leader, a write, and equal states at all members, within what raft-node.md 4.1 allows."""
+    world.heal()
+    world.drop = world.duplicate = 0.0
+    world.delay = lambda _from, _to: MS
+    for name, member in world.members.items():
+        disk = member.disk
+        assert isinstance(disk, JournalDisk)
+        disk.delay_ns = disk.fetch_ns = disk.save_ns = MS
+        disk.fails = False
+        if member.core is None:
+            world.start(name)
+    world.run(100)
+
+    def written() -> bool:
+        leader = world.leader()
+        if leader is None or world.core(leader).commit < world.core(leader).term_start:
+            return False
+        token = world.propose(leader)
+        world.run(30)
+        return getattr(world.answers.get(token), "entry", None) is not None
+
+    world.run_until(written, 6000)
+    world.run(3000)
+    leader = world.leader()
+    assert leader is not None
+    members = [
+        n for n in world.core(leader).conf.everyone if n not in world.core(leader).conf.witnesses
+    ]
+    assert len({world.members[name].state for name in members}) == 1
+    assert len({world.machines[name].dump() for name in members}) == 1
+
+
+def checked(schedule: Schedule) -> None:
+    """Play it and survive; a failure is told as the schedule made smaller, with its transcript."""
+    try:
+        survive(play(schedule))
+    except Violation as broken:
+        small = shrink(schedule, broken.name)
+        pytest.fail(told(small))
+
+
+def told(schedule: Schedule) -> str:
+    """The schedule, what it breaks, and what its nodes did."""
+    world = None
+    try:
+        world = play(schedule, keeping=True)
+    except Violation as broken:
+        made: World = broken.bed  # type: ignore[assignment]
+        return f"{broken}\n{schedule}\n\n{transcript(made)}"
+    return f"nothing\n{schedule}\n\n{transcript(world)}"
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_schedule_breaks_a_property(part: int) -> None:
+    for seed in range(part, SCHEDULES, PARTS):
+        checked(draw(seed))
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("part", range(PARTS))
+def test_fuzz_no_schedule_of_five_nodes_breaks_a_property(part: int) -> None:
+    for seed in range(SCHEDULES + part, SCHEDULES + FUZZED, PARTS):
+        checked(draw(seed, nodes=5))
+
+
+def test_a_schedule_is_a_function_of_its_seed() -> None:
+    first, second = play(draw(7), keeping=True), play(draw(7), keeping=True)
+    assert transcript(first) == transcript(second)
+
+
+def test_a_schedule_that_breaks_something_is_made_smaller_and_told() -> None:
+    """Few of a hundred moves are needed to find a leader that answers reads without asking."""
+    seed = next(seed for seed in range(400) if breaks(draw(seed, bugs=("readindex_no_round",))))
+    schedule = draw(seed, bugs=("readindex_no_round",))
+    broken = breaks(schedule)
+    small = shrink(schedule, broken)
+    assert breaks(small) == broken
+    assert len(small.moves) < len(schedule.moves) / 4
+    text = told(small)
+    assert text.startswith(broken)
+    assert "--- read" in text
+
+
+def test_no_move_of_a_shrunk_schedule_can_be_left_out() -> None:
+    """The last pass of the deletion takes single moves."""
+    wanted = (Move("write"), Move("heal"), Move("write"))
+    schedule = draw(3)
+    kept = [move for move in schedule.moves if move.what not in ("write", "heal")]
+    mixed = [*kept[:20], wanted[0], *kept[20:40], wanted[1], *kept[40:50], wanted[2]]
+
+    def still(candidate: Schedule) -> bool:
+        return [move for move in candidate.moves if move.what in ("write", "heal")] == list(wanted)
+
+    small = delete(msgspec.structs.replace(schedule, moves=tuple(mixed)), still, 400)
+    assert small.moves == wanted

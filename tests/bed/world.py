@@ -1,0 +1,235 @@
+"""A bed whose members are whole: core, state machine, wire format, journal, on disks that lose what was not synced.
+
+Every message goes through the wire's bytes, every Persist through the journal's, every restart through recovery. A power loss
+keeps any choice of the unsynced writes, some of them torn. Files and clocks are in memory, so a world is a function of its
+seed and of what is done to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from node import wire
+from node.kv import KeyValue, encode_add, encode_append, encode_cas, encode_write
+from node.raft.effects import Committed, Options, Propose, Received, SaveSnapshot, SnapshotSaved
+from node.raft.messages import DATA, Message, SnapshotMeta
+from node.storage.codec import StorageError
+from node.storage.journal import Journal, Sizes
+from tests.node.raft.bed import Bed, Disk, Member, Properties, Saved, Violation
+from tests.node.storage.crashdisk import CrashDisk
+
+GROUP = "bed"
+KEYS = 3
+SIZES = Sizes(full=4096, zeros=512, worthwhile=1024)
+"""Small, so that schedules of some seconds begin new segments."""
+
+
+class _Crash(Exception):
+    """The power went in the middle of a write; never leaves this module."""
+
+
+@dataclass
+class JournalDisk(Disk):
+    """A disk whose log and vote are what the node's own journal makes of the Persists."""
+
+    name: str = ""
+    files: CrashDisk = field(default_factory=CrashDisk)
+    journal: Journal | None = None
+    fails: bool = False
+    """The next sync gives an error."""
+
+    def open(self) -> None:
+        """Recovery, as a node does it."""
+        meta = self.snapshots[-1][0] if self.snapshots else None
+        try:
+            self.journal = Journal(self.files, GROUP, self.name, meta, SIZES)
+        except StorageError as error:
+            raise Violation("P-DU", f"{self.name} cannot start: {error}") from None
+        found = self.journal.recovered
+        self.hard_state, self.base, self.entries = found.hard_state, found.base, found.entries
+        self.used = self.used or not found.fresh
+
+    def sync(self, token: int) -> None:
+        journal = self.journal
+        assert journal is not None
+        waiting = self.waiting
+        while waiting and waiting[0].token <= token:
+            journal.add(waiting.pop(0))
+        if (batch := journal.take()) is not None:
+            journal.write_and_sync(batch)
+        self.used = True
+
+    def lose_power(self, world: World) -> None:
+        """Everything that waits may have been under way: any part of it is there, torn where it was being written."""
+        rng, journal = world.rng, self.journal
+        if journal is not None and self.waiting and rng.random() < 0.5:
+            left = rng.randint(1, 8)
+
+            def before(_call: str) -> None:
+                nonlocal left
+                left -= 1
+                if left <= 0:
+                    raise _Crash
+
+            self.files.before = before
+            with contextlib.suppress(_Crash):
+                self.sync(self.waiting[rng.randrange(len(self.waiting))].token)
+        self.waiting.clear()
+        self.files = self.files.lost_power(rng)
+        self.journal = None
+
+
+class World(Bed):
+    """The bed with everything around the core that is pure; monitors of the recorded events watch beside the bed's own."""
+
+    def __init__(
+        self,
+        size: int,
+        options: Options,
+        seed: int = 0,
+        bugs: Sequence[str] = (),
+        rates: Sequence[int] = (),
+        members: Sequence[str] | None = None,
+        witnesses: Sequence[str] = (),
+    ) -> None:
+        self.machines: dict[str, KeyValue] = {}
+        super().__init__(size, options, seed, bugs, rates, members, witnesses)
+        self.keeping = False
+
+    def make_disk(self, name: str) -> Disk:
+        return JournalDisk(name=name)
+
+    def make_properties(self) -> Properties:
+        return WorldProperties(self)
+
+    # ---- lives -----------------------------------------------------------------------------------
+
+    def recover(self, member: Member) -> None:
+        super().recover(member)
+        disk = member.disk
+        assert isinstance(disk, JournalDisk)
+        disk.open()
+        kv = KeyValue()
+        if disk.snapshots:
+            kv = KeyValue.load(disk.snapshots[-1][1][2])
+        self.machines[member.name] = kv
+
+    def crash(self, name: str) -> None:
+        member = self.members[name]
+        member.core = None
+        member.fetching = None
+        assert isinstance(member.disk, JournalDisk)
+        member.disk.lose_power(self)
+
+    def synced(self, member: Member, life: int, token: int) -> None:
+        disk = member.disk
+        assert isinstance(disk, JournalDisk)
+        if member.life == life and member.core is not None and disk.fails:
+            # A failed sync ends the process: nobody knows what is on the disk (raft-node.md A5, A6).
+            disk.fails = False
+            self.crash(member.name)
+            return
+        super().synced(member, life, token)
+
+    # ---- the state machine -------------------------------------------------------------------------
+
+    def command(self, token: int) -> bytes:
+        session, key = f"s{token}", f"k{token % KEYS}"
+        kind = token % 5
+        if kind == 0:
+            return encode_cas(session, 1, key, token - KEYS, token)
+        if kind == 1:
+            return encode_add(session, 1, f"c{token % KEYS}", 1)
+        if kind == 2:
+            return encode_append(session, 1, f"l{token % KEYS}", token)
+        return encode_write(session, 1, key, token)
+
+    def again(self, name: str, token: int) -> None:
+        """Another try of the command of `token`, by a client that was not answered: answered under a token of its own."""
+        data = self.command(token)
+        properties = self.properties
+        properties.tried_again.add(token)
+        number = self.next_token()
+        properties.again[number] = token
+        self.step(name, Propose(number, data, zlib.crc32(data)))
+
+    def save(self, member: Member, asked: SaveSnapshot) -> None:
+        kv, core = self.machines[member.name], self.core(member.name)
+        done = frozenset(member.done)
+        if done and core.bugs.breaks("snap_no_sessions"):
+            done, kv = frozenset(), kv.frozen()
+            kv.sessions.clear()
+        data = kv.dump()
+        meta = SnapshotMeta(
+            asked.index, asked.term, asked.configuration, len(data), zlib.crc32(data)
+        )
+        if member.disk.save_ns is not None:
+            saved = (member.state, done, data)
+            self.at(self.now + member.disk.save_ns, self.is_saved, member, member.life, meta, saved)
+
+    def is_saved(self, member: Member, life: int, meta: SnapshotMeta, saved: Saved) -> None:
+        if member.core is not None and member.life == life:
+            member.disk.keep(meta, saved)
+            self.step(member.name, SnapshotSaved(meta))
+
+    def load(self, member: Member, asked: Any) -> None:
+        super().load(member, asked)
+        assert member.fetched is not None
+        self.machines[member.name] = KeyValue.load(member.fetched[1][2])
+
+    # ---- the network -------------------------------------------------------------------------------
+
+    def send(self, source: str, to: str, message: Message) -> None:
+        rng = self.rng
+        if (source, to) in self.cuts or (self.drop and rng.random() < self.drop):
+            return
+        payload = wire.encode(message)
+        self.at(self.now + self.delay(source, to), self.arrive, source, to, payload)
+        if self.duplicate and rng.random() < self.duplicate:
+            self.at(self.now + self.delay(source, to), self.arrive, source, to, payload)
+
+    def arrive(self, source: str, to: str, payload: bytes) -> None:
+        if (source, to) not in self.cuts and self.members[to].core is not None:
+            message: Any = wire.decode_peer(payload)
+            self.step(to, Received(source, message))
+
+
+class WorldProperties(Properties):
+    """The bed's checks, and after each step the order of openraft's metrics: purged <= snapshot <= applied <= last."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.terms: dict[str, int] = {}
+
+    def step(self, member: Member, out: Any) -> None:
+        super().step(member, out)
+        core = member.core
+        assert core is not None
+        log, snapshot = core.log, core.snapshot
+        covered = 0 if snapshot is None else snapshot.index
+        if not log.base <= covered <= core.commit <= log.last_index and self.watching:
+            raise Violation(
+                "P-SM", f"{member.name}: {log.base} <= {covered} <= {core.commit} <= {log} is false"
+            )
+        if out.persist:
+            self.term(member, out)
+
+    def term(self, member: Member, out: Any) -> None:
+        """Terms on disk never fall, over all lives."""
+        for persist in out.persist:
+            if persist.hard_state is not None:
+                term = persist.hard_state.term
+                if term < self.terms.get(member.name, 0):
+                    raise Violation("P-EL", f"{member.name} goes back to term {term}")
+                self.terms[member.name] = term
+
+    def apply(self, member: Member, committed: Committed) -> None:
+        super().apply(member, committed)
+        entry = committed.entry
+        if entry.kind == DATA and entry.data:
+            self.world.machines[member.name].apply(entry.data, entry.index, entry.term)
