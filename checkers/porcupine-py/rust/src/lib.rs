@@ -38,7 +38,7 @@ use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 3;
+const API: u32 = 4;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -440,18 +440,18 @@ fn plain(
 /// A history judged at once, if that can be done: (whether it is legal, steps, the most operations that an order
 /// explained, parts decided, parts). None where the ordinary way has to be gone.
 #[pyfunction]
-#[pyo3(signature = (operations, spec, keyed, zones, seconds=None, memory_bytes=None))]
+#[pyo3(signature = (operations, spec, keyed, gated, seconds=None, memory_bytes=None))]
 fn judged_at_once<'py>(
     py: Python<'py>,
     operations: &Bound<'py, PyList>,
     spec: &Bound<'py, PyAny>,
     keyed: bool,
-    zones: bool,
+    gated: bool,
     seconds: Option<f64>,
     memory_bytes: Option<usize>,
 ) -> PyResult<Option<(bool, u64, u32, u32, u32)>> {
     guarded(py, || {
-        let asked = once::Asked { keyed, zones, until: instant_after(seconds), memory_bytes };
+        let asked = once::Asked { keyed, gated, until: instant_after(seconds), memory_bytes };
         let found = parse::beside(once::judge(operations, &spec_of(spec)?, &asked), py)?;
         Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts)))
     })
@@ -468,7 +468,7 @@ fn _bench<'py>(
     rounds: usize,
 ) -> PyResult<Option<[f64; 3]>> {
     guarded(py, || {
-        let asked = once::Asked { keyed, zones: false, until: None, memory_bytes: None };
+        let asked = once::Asked { keyed, gated: false, until: None, memory_bytes: None };
         once::bench(operations, &spec_of(spec)?, &asked, rounds)
     })
 }
@@ -520,11 +520,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Search>()?;
     module.add_function(wrap_pyfunction!(zones_of, module)?)?;
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
-    module.add_function(wrap_pyfunction!(gate, module)?)?;
-    module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
     module.add_function(wrap_pyfunction!(plain, module)?)?;
     module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
     module.add_function(wrap_pyfunction!(_bench, module)?)?;
+    module.add_function(wrap_pyfunction!(gate, module)?)?;
+    module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz, module)?)?;
     module.add_function(wrap_pyfunction!(_fuzz_gate, module)?)?;

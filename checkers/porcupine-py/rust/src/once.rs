@@ -26,6 +26,8 @@ const STEPS: u64 = 2_000;
 const STEPS_PER_OPERATION: u64 = 4;
 const ROUNDS: u32 = 4;
 const ROUND_FACTOR: u64 = 4;
+/// A part with a gate that is longer is left to it.
+const GATED_MAX: usize = 2_000;
 /// Kinds, and operations of a part, that there is room for at first.
 const CODES: usize = 100;
 const LOT_ROOM: usize = 16;
@@ -52,6 +54,7 @@ struct Ready {
     pure: Vec<bool>,
     machine: Box<dyn Machine>,
     operations: u32,
+    register: bool,
     columns: Option<zones::Columns>,
 }
 
@@ -68,9 +71,22 @@ pub struct Found {
 pub struct Asked {
     /// Whether parts are told apart by the second element of an input.
     pub keyed: bool,
-    pub zones: bool,
+    /// Whether the model's gate is asked before the search. Only the zones of registers are asked here.
+    pub gated: bool,
     pub until: Option<Instant>,
     pub memory_bytes: Option<usize>,
+}
+
+impl Asked {
+    /// How often the parts' searches take their turn. Where a gate that is not asked here may know, the search
+    /// only gets one, and none where it could be long: its states then grow with the history.
+    fn rounds(&self, parts: &[Ready]) -> u32 {
+        if !self.gated || parts.iter().all(|part| part.register) {
+            ROUNDS
+        } else {
+            u32::from(parts.iter().all(|part| part.raws.len() <= GATED_MAX))
+        }
+    }
 }
 
 /// None where the ordinary way has to be gone.
@@ -80,6 +96,7 @@ pub fn judge<'py>(
     asked: &Asked,
 ) -> PyResult<Option<Found>> {
     match gather(operations, spec, asked)? {
+        Some(parts) if asked.rounds(&parts) == 0 => Ok(None),
         Some(parts) => operations.py().detach(|| decide(parts, asked)),
         None => Ok(None),
     }
@@ -158,13 +175,14 @@ fn gather<'py>(
             let columns: Vec<_> = lots
                 .iter()
                 .map(|lot| {
-                    let fits = asked.zones && shape == Shape::Register;
+                    let fits = asked.gated && shape == Shape::Register;
                     fits.then(|| zones::of_ops(&lot.raws, &lot.ops, slots)).flatten()
                 })
                 .collect();
             let mut parts = ready(lots, |ops| reader.machine(shape, ops))?;
             for (part, columns) in parts.iter_mut().flatten().zip(columns) {
                 part.columns = columns;
+                part.register = shape == Shape::Register;
             }
             parts
         }
@@ -209,7 +227,14 @@ fn ready<O: Kind>(
     for lot in lots {
         let pure = lot.ops.iter().map(Kind::pure).collect();
         let Some(machine) = machine(lot.ops)? else { return Ok(None) };
-        parts.push(Ready { raws: lot.raws, pure, machine, operations: lot.operations, columns: None });
+        parts.push(Ready {
+            raws: lot.raws,
+            pure,
+            machine,
+            operations: lot.operations,
+            register: false,
+            columns: None,
+        });
     }
     Ok(Some(parts))
 }
@@ -332,6 +357,7 @@ where
 }
 
 fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
+    let rounds = asked.rounds(&parts);
     let mut found = Found { legal: true, parts: parts.len() as u32, ..Found::default() };
     let mut left: Vec<Ready> = Vec::new();
     for part in parts {
@@ -345,7 +371,7 @@ fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
     }
     // In the first round each is made ready when its turn comes: the first that is illegal ends the check.
     let mut open: Vec<_> = left.into_iter().map(|part| (part, None)).collect();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut still = Vec::new();
         for (mut part, prepared) in open {
             let prepared: Option<(Problem, Box<dyn Run>)> = prepared.or_else(|| part.prepared(asked));

@@ -47,7 +47,7 @@ class Twin:
     partition: Callable[[Sequence[Operation]], Parts] | None = None
     """The model's partition: by the second element of an input, if there is one."""
     gate: Gate | None = None
-    """The model's gate, where it is that of the zones."""
+    """The model's gate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,15 +80,16 @@ def append_kv(initial: str = "") -> Model:
             return True, state + given[2]
         raise _no_meaning("append-kv", given)
 
+    gate = partial(check_appends, initial=initial)
     return Model(
         lambda: initial,
         step,
         partition=_by_key,
         readonly=lambda given, output: bool(given[0] == "get"),
         describe_operation=_describe,
-        gate=partial(check_appends, initial=initial),
+        gate=gate,
         name="append-kv",
-        compiled=Twin("append", step, initial, 1, _by_key),
+        compiled=Twin("append", step, initial, 1, _by_key, gate),
     )
 
 
@@ -111,7 +112,7 @@ def list_append() -> Model:
         describe_operation=_describe,
         gate=check_lists,
         name="list-append",
-        compiled=Twin("list", step, None, 1, _by_key),
+        compiled=Twin("list", step, None, 1, _by_key, check_lists),
     )
 
 
@@ -129,14 +130,15 @@ def counter(initial: int = 0) -> Model:
             return output is UNKNOWN or output == after, after
         raise _no_meaning("counter", given)
 
+    gate = partial(check_counter, initial=initial)
     return Model(
         lambda: initial,
         step,
         readonly=lambda given, output: bool(given[0] == "read"),
         describe_operation=_describe,
-        gate=partial(check_counter, initial=initial),
+        gate=gate,
         name="counter",
-        compiled=Twin("counter", step, initial),
+        compiled=Twin("counter", step, initial, gate=gate),
     )
 
 
@@ -172,7 +174,7 @@ def set_of_values() -> Model:
         describe_operation=_describe,
         gate=check_set,
         name="set",
-        compiled=Twin("set", step),
+        compiled=Twin("set", step, gate=check_set),
     )
 
 
@@ -287,7 +289,7 @@ def _collection(
         gate=gate,
         describe_operation=_describe,
         name=name,
-        compiled=Twin(name, step),
+        compiled=Twin(name, step, gate=gate),
     )
 
 
