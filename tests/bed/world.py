@@ -249,6 +249,8 @@ class WorldProperties(Properties):
             self.world.tell(member, out.events)
         core = member.core
         assert core is not None
+        if not (out.persist or out.apply or out.snapshots):
+            return
         log, snapshot = core.log, core.snapshot
         covered = 0 if snapshot is None else snapshot.index
         if not log.base <= covered <= core.commit <= log.last_index and self.watching:

@@ -428,11 +428,8 @@ class Bed:
         self.properties.step(member, out)
         for to, message in out.messages:
             self.send(name, to, message)
-        for answers in (out.failed, out.apply, out.reads):
-            for answer in answers:
-                if answer.token is not None:
-                    assert answer.token not in self.answers, "answered twice"
-                    self.answers[answer.token] = answer
+        if out.apply or out.failed or out.reads:
+            self.answered(out)
         for done in out.admin:
             assert done.token not in self.admin, "answered twice"
             self.admin[done.token] = done
@@ -448,6 +445,14 @@ class Bed:
             self.write(member, persist)
         self.look(member)
         return out
+
+    def answered(self, out: Effects) -> None:
+        """What clients are told, each of them once."""
+        answers: list[Answer] = [*out.failed, *out.apply, *out.reads]
+        for answer in answers:
+            if answer.token is not None:
+                assert answer.token not in self.answers, "answered twice"
+                self.answers[answer.token] = answer
 
     # ---- snapshots -------------------------------------------------------------------------------
 
@@ -566,8 +571,10 @@ class Bed:
         """See to it that the member's next deadline is looked at in time."""
         due = None if member.core is None else member.core.next_deadline
         if due is not None:
-            when = max(member.true_of(due), self.now)
+            when = -((member.offset_ns - due) * 1000 // member.rate)
             if when < member.tick_at:
+                if when < self.now:
+                    when = self.now
                 member.tick_at = when
                 self.at(when, self.tick, member, member.life, when)
 
