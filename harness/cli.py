@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
+from harness.node_commands import app as node_ctl
+
 if TYPE_CHECKING:
     from checkers.records.schema import Verdict
     from harness.campaign import Campaign, Row
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.run import RunResult
 
+EXIT_REFUSED: Final = 1
+"""node-ctl: a node said no, or nothing in time."""
 EXIT_HARNESS_ERROR: Final = 4
 EXIT_USAGE: Final = 64
 EXIT_INTERRUPTED: Final = 130
@@ -35,7 +39,7 @@ EXIT_BROKEN_PIPE: Final = 141
 RUNS_DIR: Final = Path("runs")
 PLANS_DIR: Final = Path("plans")
 FAIL_ON_ALL: Final = "invalid,unknown,insufficient-coverage,harness-error"
-UNUSABLE: Final = frozenset({"PlanError", "RecordsError", "WorkloadError"})
+UNUSABLE: Final = frozenset({"PlanError", "RecordsError", "TargetError", "WorkloadError"})
 """Exceptions of our packages that say: what you gave cannot be used."""
 OURS: Final = frozenset({"harness", "checkers", "workloads", "node"})
 
@@ -66,6 +70,10 @@ app = App(
     exit_on_error=False,
     print_error=False,
 )
+
+
+node_ctl.group = RUNNING
+app.command(node_ctl)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +122,9 @@ def _exit_code_of(error: BaseException, debug: bool) -> int:
     if isinstance(error, Usage) or _is_unusable(error):
         _complain(_one_line(str(error)))
         return EXIT_USAGE
+    if type(error).__name__ == "OperatorError":
+        _complain(_one_line(str(error)))
+        return EXIT_REFUSED
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return 0
     told = f"harness error: {type(error).__name__}: {_one_line(str(error))}"

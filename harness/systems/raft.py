@@ -17,9 +17,21 @@ from harness.plan import Plan
 from harness.seeds import derive
 from node import api
 
-__all__ = ["Outcome", "RaftSystem", "bugs", "framer", "options", "ping", "ping_forever"]
+__all__ = [
+    "AdminClient",
+    "AdminError",
+    "Outcome",
+    "RaftSystem",
+    "bugs",
+    "framer",
+    "options",
+    "ping",
+    "ping_forever",
+]
 
 Outcome = api.Outcome
+AdminClient = api.AdminClient
+AdminError = api.AdminError
 
 framer = "node.api:peek_kind"
 """What the embedded links use to tell the kinds of frames apart."""
@@ -58,6 +70,15 @@ def options(plan: Plan) -> api.Options:
             )
     if found.max_clock_drift_ms < 0:
         raise PlanError("plan field node.max_clock_drift_ms: a time cannot be negative")
+    return found
+
+
+def admin_sockets(folder: Path) -> dict[str, str]:
+    """The admin sockets of the nodes of a run in `folder`, by name; empty when there are no configurations in it."""
+    found = {}
+    for path in sorted(folder.glob("nodes/*/config.json")):
+        config = msgspec.json.decode(path.read_bytes(), type=api.NodeConfig)
+        found[config.name] = config.admin_socket
     return found
 
 
