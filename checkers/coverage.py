@@ -11,16 +11,29 @@ from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import Any, Final
 
-from checkers.assumptions import ClockMeasures
+from checkers.clocks import ClockMeasures
 from checkers.faults import Step, steps_of
 from checkers.leaderships import Leadership, Leaderships, latest
+from checkers.members import Group, Members
 from checkers.monitor import Handler, Params
-from checkers.records.events import BecomeLeader, Boot, StepDown
+from checkers.records.events import (
+    BecomeLeader,
+    Boot,
+    ConfChange,
+    LogCut,
+    Readonly,
+    SnapshotLoaded,
+    SnapshotSaved,
+    StepDown,
+    Transfer,
+)
 from checkers.records.fitness import Operation
 from checkers.records.schema import FaultRecord, ProcessExited, QuotaResult, Quotas
 
 LEASE: Final = "lease"
 READ: Final = "read"
+HARMLESS: Final = frozenset({"snapshot"})
+"""Steps on a leader that force nobody to elect another."""
 
 
 class Coverage:
@@ -28,6 +41,7 @@ class Coverage:
 
     def __init__(self) -> None:
         self._leaderships = Leaderships()
+        self._members = Members()
         self.handlers: dict[type, Handler] = {
             Operation: self._operation,
             FaultRecord: self._fault,
@@ -35,6 +49,12 @@ class Coverage:
             StepDown: self._leaderships.step_down,
             Boot: self._boot,
             ProcessExited: self._leaderships.exited,
+            ConfChange: self._members.change,
+            SnapshotSaved: self._snapshot_saved,
+            SnapshotLoaded: self._snapshot_loaded,
+            LogCut: self._log_cut,
+            Transfer: self._transfer,
+            Readonly: self._readonly,
         }
         self._params: Params | None = None
         self._ops: dict[str, dict[str, int]] = {}
@@ -42,6 +62,15 @@ class Coverage:
         self._final = 0
         self._faults: list[FaultRecord] = []
         self._boots: list[tuple[str, Boot]] = []
+        self._told = {
+            "snapshots_saved": 0,
+            "snapshots_installed": 0,
+            "snapshots_loaded_at_boot": 0,
+            "logs_cut": 0,
+            "transfers_begun": 0,
+            "transfers_done": 0,
+            "times_read_only": 0,
+        }
         self._lease_reads: list[Operation] = []
         self.statistics: dict[str, Any] = {}
 
@@ -71,7 +100,25 @@ class Coverage:
 
     def _boot(self, node: str, event: Boot) -> None:
         self._leaderships.boot(node, event)
+        self._members.boot(node, event)
         self._boots.append((node, event))
+
+    def _snapshot_saved(self, _: str, event: SnapshotSaved) -> None:
+        self._told["snapshots_saved"] += 1
+
+    def _snapshot_loaded(self, _: str, event: SnapshotLoaded) -> None:
+        boot = event.source == "boot"
+        self._told["snapshots_loaded_at_boot" if boot else "snapshots_installed"] += 1
+
+    def _log_cut(self, _: str, event: LogCut) -> None:
+        self._told["logs_cut"] += 1
+
+    def _transfer(self, _: str, event: Transfer) -> None:
+        self._told["transfers_begun"] += event.stage == "start"
+        self._told["transfers_done"] += event.stage == "done"
+
+    def _readonly(self, _: str, event: Readonly) -> None:
+        self._told["times_read_only"] += event.readonly
 
     def finish(self, clocks: ClockMeasures | None) -> None:
         """Compute `statistics`; `clocks` as measured (assumptions.py)."""
@@ -93,12 +140,14 @@ class Coverage:
             "forced_leader_changes": len(forced_changes(leaderships, steps, params)),
             "terms": len({one.term for one in leaderships}),
             "lease_reads_at_cut_leader": cut_leader_reads(
-                self._lease_reads, leaderships, steps, params
+                self._lease_reads, leaderships, steps, params, self._members
             ),
             "restarts_after_power_loss": restarts_after_power_loss(self._boots, steps),
             "power_losses_that_lost_bytes": sum(_lost_bytes(step) for step in steps),
             "max_clock_ratio": round(ratio, 4),
             "max_clock_ratio_of_any_pair": round(clocks.ratio_max, 4) if clocks else 0.0,
+            "membership_changes": self._members.changes(),
+            **self._told,
         }
 
     def quotas(
@@ -144,6 +193,10 @@ class Coverage:
                 counted["restarts_after_power_loss"],
             ),
             ("clock ratio", wanted.clock_ratio, counted["max_clock_ratio"]),
+            ("snapshots saved", wanted.snapshots_saved, counted["snapshots_saved"]),
+            ("snapshots installed", wanted.snapshots_installed, counted["snapshots_installed"]),
+            ("membership changes", wanted.membership_changes, counted["membership_changes"]),
+            ("transfers done", wanted.transfers_done, counted["transfers_done"]),
         ]
         return [
             QuotaResult(name=name, wanted=want, got=got, reached=got >= want)
@@ -166,7 +219,11 @@ def forced_changes(
     """
     after = 3 * (params.election_timeout_ns + params.drift_ns)
     nodes = frozenset(params.nodes)
-    struck = [(step, _struck(step, nodes)) for step in steps if step.took_effect]
+    struck = [
+        (step, _struck(step, nodes))
+        for step in steps
+        if step.took_effect and step.kind not in HARMLESS
+    ]
     return [
         new
         for old, new in pairwise(leaderships)
@@ -186,7 +243,11 @@ def _struck(step: Step, nodes: frozenset[str]) -> set[str]:
 
 
 def cut_leader_reads(
-    reads: list[Operation], leaderships: list[Leadership], steps: list[Step], params: Params
+    reads: list[Operation],
+    leaderships: list[Leadership],
+    steps: list[Step],
+    params: Params,
+    members: Members,
 ) -> int:
     """Lease reads asked of a leader after it was cut off from every quorum for certain, and answered within E of that.
 
@@ -195,17 +256,17 @@ def cut_leader_reads(
     found: set[int] = set()
     # In the order of their invokes, as operations come.
     invoked = [read.invoke.time for read in reads]
-    quorum = len(params.nodes) // 2 + 1
     for step in steps:
         leader = step.leader()
         if step.kind != "partition" or not step.took_effect or leader not in params.nodes:
             continue
         links = step.links()
         # Its appends, and the answers to them, run over the links that it opens.
-        heard = sum(node == leader or (leader, node) not in links for node in params.nodes)
-        if heard >= quorum:
-            continue
+        heard = {node for node in params.nodes if node == leader or (leader, node) not in links}
         begin, end = step.complete, step.complete + params.election_timeout_ns
+        group = members.at(begin) or Group(params.nodes)
+        if group.agrees(heard):
+            continue
         known = latest(leaderships, begin)
         if known is None or known.node != leader:
             continue

@@ -4,6 +4,10 @@ Twice a heal is proved: first of a quorum, then of all. From each of these momen
 within 3(E+D) + 2E, and a write acknowledged within one second more; each is judged once. With pre-vote the term
 of a node that hears nobody grows by at most 1 in that time: it may have won its pre-vote just before the cut.
 How often leaders change is told, not judged.
+
+The bound is for the group and the lengths that there are: E and D are the longest that any node was told, E counts twice where
+a witness promises for 2E. It is not asked of nodes that hold no majority of the members, nor a write of those that are
+read-only, nor that a group of one keeps its term.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import msgspec
 
 from checkers.faults import PROCESSES, Step, steps_of
 from checkers.leaderships import Leadership, Leaderships
+from checkers.members import Members
 from checkers.monitor import (
     HEALS,
     HOST_STALLS,
@@ -29,7 +34,15 @@ from checkers.monitor import (
     pointer,
     seconds,
 )
-from checkers.records.events import BecomeLeader, Boot, StepDown, TermChange
+from checkers.records.events import (
+    BecomeLeader,
+    Boot,
+    ConfChange,
+    ElectionTimeout,
+    Readonly,
+    StepDown,
+    TermChange,
+)
 from checkers.records.fitness import Operation
 from checkers.records.schema import (
     Evidence,
@@ -43,12 +56,29 @@ from checkers.records.schema import (
 WRITE_NS: Final = SECOND
 GRACE_NS: Final = 100 * MS
 """After a cut is complete what was under way may still arrive."""
+RESET: Final = "reset_peers"
+"""An operator's reset of members takes a term of its own."""
 HEALED: Final = ("liveness_quorum", "liveness_all")
 
 
 def leader_bound_ns(election_timeout_ns: int, drift_ns: int) -> int:
     """Within this time of a heal there is a leader: 3(E+D) + 2E."""
     return 3 * (election_timeout_ns + drift_ns) + 2 * election_timeout_ns
+
+
+def longest_bound_ns(params: Params, told: list[ElectionTimeout], witnesses: bool) -> int:
+    """The bound for the longest E and E + D that any node was told; a witness's promise lasts 2E + D."""
+    election, drift = params.election_timeout_ns, params.drift_ns
+    longest = max([election, *(one.election_timeout_ms * MS for one in told)])
+    promise = max(
+        [
+            election + drift,
+            *((one.election_timeout_ms + one.max_clock_drift_ms) * MS for one in told),
+        ]
+    )
+    if witnesses:
+        return leader_bound_ns(2 * longest, promise - longest)
+    return leader_bound_ns(longest, promise - longest)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -74,6 +104,7 @@ class Liveness:
 
     def __init__(self) -> None:
         self._leaderships = Leaderships()
+        self._members = Members()
         self.handlers: dict[type, Handler] = {
             Phase: self._phase,
             FaultRecord: self._fault,
@@ -82,7 +113,10 @@ class Liveness:
             Operation: self._operation,
             BecomeLeader: self._leader,
             StepDown: self._leaderships.step_down,
-            Boot: self._leaderships.boot,
+            Boot: self._boot,
+            ConfChange: self._configured,
+            ElectionTimeout: self._timeout,
+            Readonly: self._readonly,
             ProcessExited: self._leaderships.exited,
         }
         self.findings: list[Finding] = []
@@ -93,6 +127,10 @@ class Liveness:
         self._terms: dict[str, list[TermChange]] = {}
         self._writes: list[tuple[int, Operation]] = []
         self._writes_asked = False
+        self._timeouts: list[ElectionTimeout] = []
+        self._witnesses = False
+        self._read_only: dict[str, list[tuple[int, bool]]] = {}
+        """Of each node: since when it was read-only, or not."""
         self._end = 0
         self._history_end = 0
 
@@ -116,6 +154,23 @@ class Liveness:
         self._leaderships.leader(node, event)
         self._end = max(self._end, event.t0)
 
+    def _boot(self, node: str, event: Boot) -> None:
+        self._leaderships.boot(node, event)
+        self._members.boot(node, event)
+        self._witnesses |= bool(event.witnesses)
+        if node in self._read_only:
+            self._read_only[node].append((event.t0, False))
+
+    def _configured(self, node: str, event: ConfChange) -> None:
+        self._members.change(node, event)
+        self._witnesses |= bool(event.witnesses)
+
+    def _timeout(self, _: str, event: ElectionTimeout) -> None:
+        self._timeouts.append(event)
+
+    def _readonly(self, node: str, event: Readonly) -> None:
+        self._read_only.setdefault(node, []).append((event.t0, event.readonly))
+
     def _operation(self, _: str, operation: Operation) -> None:
         invoke, completion = operation.invoke, operation.completion
         seen = invoke.time if completion is None else completion.time
@@ -130,7 +185,7 @@ class Liveness:
     def finish(self, completeness: Completeness) -> Result:
         params = self._params
         assert params is not None, "start comes first"
-        bound = leader_bound_ns(params.election_timeout_ns, params.drift_ns)
+        bound = longest_bound_ns(params, self._timeouts, self._witnesses)
         leaderships = self._leaderships.in_order()
         statistics: dict[str, Any] = {"bound_ms": round(bound / MS, 3)}
         left_out: list[str] = []
@@ -169,6 +224,9 @@ class Liveness:
             return "the heal was not proved"
         begin = phase.time
         nodes = phase.nodes or list(params.nodes)
+        group = self._members.at(begin)
+        if group is not None and not group.agrees(nodes):
+            return f"{', '.join(nodes)} are no majority of the members then, {', '.join(group.members)}"
         proof = Evidence(
             "run.jsonl", phase.index, begin, f"{phase.name}: {', '.join(nodes)} healed"
         )
@@ -192,6 +250,11 @@ class Liveness:
             statistics[f"{phase.name}_leader_after_ms"] = round((led - begin) / MS, 3)
         if not self._writes_asked:
             return "" if params.node_events else "the workload writes nothing"
+        silent = self._read_only_between(begin, window.seen_until)
+        if silent and not (
+            group is not None and group.agrees([n for n in nodes if n not in silent])
+        ):
+            return f"{', '.join(silent)} were read-only"
         written = min((time for time, _ in self._writes if time >= begin), default=None)
         if written is None or written > begin + bound + WRITE_NS:
             # Clients go on trying: a history that ends before the bound is over lacks its end.
@@ -207,6 +270,16 @@ class Liveness:
             return ""
         statistics[f"{phase.name}_write_after_ms"] = round((written - begin) / MS, 3)
         return ""
+
+    def _read_only_between(self, begin: int, end: int) -> list[str]:
+        found = []
+        for node, told in self._read_only.items():
+            before = [readonly for time, readonly in told if time <= begin]
+            if (before and before[-1]) or any(
+                readonly and begin < time <= end for time, readonly in told
+            ):
+                found.append(node)
+        return found
 
     def _late(self, text: str, proof: Evidence) -> None:
         self.findings.append(
@@ -234,11 +307,17 @@ class Liveness:
                 continue
             begin, end = step.complete + GRACE_NS, healed.time_begin
             for node in _cut_off(step, params.nodes):
-                if self._disturbed(node, steps, begin, end):
+                group = self._members.at(begin)
+                alone = group is not None and group.members == (node,)
+                if alone or self._disturbed(node, steps, begin, end):
                     continue
                 count += 1
-                grown = [event for event in self._terms.get(node, ()) if begin < event.t0 < end]
-                if grown and grown[-1].term - grown[0].previous > 1:
+                grown = [
+                    event
+                    for event in self._terms.get(node, ())
+                    if begin < event.t0 < end and event.reason != RESET
+                ]
+                if sum(event.term - event.previous for event in grown) > 1:
                     self.findings.append(
                         Finding(
                             property=self.property,

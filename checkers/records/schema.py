@@ -278,6 +278,12 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     restarts_after_power_loss: int = 0
     clock_ratio: float = 0.0
     """largest measured rate of a voter's clock over the clock of who led at that time"""
+    snapshots_saved: int = 0
+    snapshots_installed: int = 0
+    """loaded from a leader, over a link"""
+    membership_changes: int = 0
+    """committed, to other members than before; both steps through a joint configuration are one"""
+    transfers_done: int = 0
 
 
 class PlanFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,8 +8,15 @@ import pytest
 
 from checkers.assumptions import Assumptions
 from checkers.judge import run_over
-from checkers.monitor import CLOCK_BOUND, FILE_SYSTEM, HEALS, HOST_STALLS, LINKS
-from checkers.records.events import Boot, ClockSet
+from checkers.monitor import (
+    CLOCK_BOUND,
+    FILE_SYSTEM,
+    HEALS,
+    HOST_STALLS,
+    LINKS,
+    ONE_GROUP,
+)
+from checkers.records.events import Boot, ClockSet, ConfChange, ElectionTimeout
 from checkers.records.schema import AssumptionResult, ClockSample, HostStall, LinkIncident
 from tests.checkers.made import D_MS, E_MS, MS, PARAMS, cut, event, fault, leader, phase
 
@@ -299,3 +306,31 @@ def test_the_host_the_disk_and_the_links_are_as_findings_need_them(name: str) ->
     found = assume(records, filesystem)[assumption]
     assert found.status == status, found
     assert found.because or status == "holds"
+
+
+@pytest.mark.parametrize(
+    ("election_ms", "drift_ms", "status"),
+    [
+        (E_MS - 400, D_MS + 400, "holds"),
+        (E_MS, 0, "failed"),
+        (E_MS + D_MS, 0, "failed"),
+        (E_MS + D_MS + 100, 100, "failed"),
+    ],
+    ids=["E + D as it was", "a promise no longer than the lease", "a longer lease", "beyond all"],
+)
+def test_lengths_that_were_reset_count_by_the_worst_pair(
+    election_ms: int, drift_ms: int, status: str
+) -> None:
+    """The lease of one node against the promise of another; clocks differ by a tenth."""
+    told = {"election_timeout_ms": election_ms, "max_clock_drift_ms": drift_ms}
+    reset = ("n2", event(ElectionTimeout, 100, **told))
+    assert assume([*both(1.0, 1.1), reset])[CLOCK_BOUND].status == status
+
+
+def test_a_reset_of_members_ends_the_one_group_as_asked_for() -> None:
+    change = {"index": 3, "members": ("n1",)}
+    asked = assume([("n1", event(ConfChange, 100, stage="append", **change))])
+    assert asked[ONE_GROUP].status == "holds"
+    failed = assume([("n1", event(ConfChange, 100, stage="reset", **change))])[ONE_GROUP]
+    assert (failed.status, failed.planned) == ("failed", True)
+    assert "reset the members of n1 to n1 at 0.100 s" in failed.because

@@ -7,10 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from checkers.assumptions import ClockMeasures
+from checkers.clocks import ClockMeasures
 from checkers.coverage import Coverage
 from checkers.judge import run_over
-from checkers.records.events import Boot, StepDown
+from checkers.records.events import (
+    Boot,
+    ConfChange,
+    LogCut,
+    Readonly,
+    SnapshotLoaded,
+    SnapshotSaved,
+    StepDown,
+    Transfer,
+)
 from checkers.records.schema import QuotaResult, Quotas
 from tests.checkers.made import D_MS, E_MS, PARAMS, cut, event, fault, leader, operation
 
@@ -249,3 +258,74 @@ def test_a_leader_that_stepped_down_is_still_the_previous_one() -> None:
     records = steps("s", "partition", 1500, 2500, targets=cut("n1"))
     covered = cover([OLD, ("n1", event(StepDown, 1800, 1)), *records, NEW])
     assert covered.statistics["forced_leader_changes"] == 1
+
+
+def group(at: float, index: int, members: str, old: str = "", node: str = "n1") -> tuple[str, Any]:
+    told = {"index": index, "members": tuple(members), "old": tuple(old), "stage": "commit"}
+    return (node, event(ConfChange, at, **told))
+
+
+def snapshot(at: float, source: str) -> tuple[str, Any]:
+    told = {"index": 5, "last_term": 1, "digest": 1, "source": source}
+    return ("n2", event(SnapshotLoaded, at, **told))
+
+
+def test_snapshots_transfers_and_read_only_times_are_counted() -> None:
+    """As facts: a plan that asks for none has no quota of them."""
+    covered = cover(
+        [
+            ("n1", event(SnapshotSaved, 1, index=5, last_term=1, digest=1)),
+            ("n1", event(LogCut, 1, first=3)),
+            snapshot(2, "boot"),
+            snapshot(3, "install"),
+            snapshot(4, "install"),
+            ("n1", event(Transfer, 5, to="n2", stage="start")),
+            ("n1", event(Transfer, 6, to="n2", stage="expired")),
+            ("n1", event(Transfer, 7, to="n2", stage="start")),
+            ("n1", event(Transfer, 8, to="n2", stage="done")),
+            ("n1", event(Readonly, 9, readonly=True)),
+            ("n1", event(Readonly, 10, readonly=False)),
+        ]
+    )
+    counted = {
+        "snapshots_saved": 1, "snapshots_loaded_at_boot": 1, "snapshots_installed": 2, "logs_cut": 1,
+        "transfers_begun": 2, "transfers_done": 1, "times_read_only": 1,
+    }  # fmt: skip
+    assert counted.items() <= covered.statistics.items()
+    assert quotas(covered) == {}
+    asked = quotas(covered, snapshots_installed=3, transfers_done=1, snapshots_saved=1)
+    assert {name: quota.reached for name, quota in asked.items()} == {
+        "snapshots saved": True, "snapshots installed": False, "transfers done": True,
+    }  # fmt: skip
+
+
+def test_a_change_of_members_counts_once_however_it_was_made_and_told() -> None:
+    """A leader repeats the configuration, a joint one is on the way, and all nodes tell of each."""
+    boot = ("n1", event(Boot, 0, last_index=0, last_term=0, members=tuple("abc")))
+    records = [
+        group(1, 1, "abc"),
+        group(2, 5, "ade", old="abc"),
+        group(3, 6, "ade"),
+        group(4, 6, "ade", node="n2"),
+        group(5, 9, "ade"),
+        group(6, 12, "adef"),
+    ]
+    covered = cover([boot, *records])
+    assert covered.statistics["membership_changes"] == 2
+    assert quotas(covered, membership_changes=3)["membership changes"].reached is False
+
+
+def test_a_snapshot_of_the_leader_forces_nobody_to_elect() -> None:
+    snapped = steps("s1", "snapshot", 1000, targets={"nodes": ["n1"], "leader": "n1"})
+    covered = cover([("n1", leader(100)), *snapped, ("n2", leader(1100, 2))])
+    assert covered.statistics["forced_leader_changes"] == 0
+
+
+def test_who_is_cut_off_depends_on_who_the_members_are() -> None:
+    """n1 cut off from n2 alone hears n3, but that is no member: it has no quorum."""
+    links = {"links": [["n1", "n2"], ["n2", "n1"]], "leader": "n1"}
+    read = ("", operation("read", 1100, 1105, mode="lease", node="n1"))
+    records = [("n1", leader(100)), *steps("s1", "partition", 1000, 3000, targets=links), read]
+    assert cover(records).statistics["lease_reads_at_cut_leader"] == 0
+    two = ("n1", event(ConfChange, 200, index=1, members=("n1", "n2"), stage="commit"))
+    assert cover([two, *records]).statistics["lease_reads_at_cut_leader"] == 1

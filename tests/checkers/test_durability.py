@@ -8,7 +8,15 @@ import pytest
 
 from checkers.durability import Durability
 from checkers.monitor import FILE_SYSTEM, Completeness
-from checkers.records.events import AppendAck, Apply, Boot, Truncate
+from checkers.records.events import (
+    AppendAck,
+    Apply,
+    Boot,
+    LogReset,
+    SnapshotLoaded,
+    SnapshotSaved,
+    Truncate,
+)
 from tests.checkers.made import PARTIAL, WHOLE, event, operation, watch
 
 
@@ -16,8 +24,20 @@ def ack(at: float, last_index: int) -> Any:
     return event(AppendAck, at, 1, leader="n1", last_index=last_index)
 
 
-def boot(at: float, last_index: int, number: int = 2) -> Any:
-    return event(Boot, at, 1, number, last_index=last_index, last_term=1)
+def boot(
+    at: float, last_index: int, number: int = 2, last_term: int = 1, snapshot: int = -1
+) -> Any:
+    told = {"last_index": last_index, "last_term": last_term, "snapshot_index": snapshot}
+    return event(Boot, at, 1, number, **told)
+
+
+def saved(at: float, index: int) -> Any:
+    return event(SnapshotSaved, at, index=index, last_term=1, digest=1)
+
+
+def loaded(at: float, index: int, boot: int = 1, source: str = "install") -> Any:
+    told = {"index": index, "last_term": 1, "digest": 1, "source": source}
+    return event(SnapshotLoaded, at, 1, boot, **told)
 
 
 def apply(at: float, first: int, *terms: int, boot: int = 1) -> Any:
@@ -35,6 +55,47 @@ HOLDS: dict[str, list[tuple[str, Any]]] = {
         ("n2", ack(1, 5)),
         ("n2", event(Truncate, 2, 2, first=4)),
         ("n2", boot(9, 3)),
+    ],
+    "a log whose end a later leader overwrote, killed before it said so": [
+        ("n2", ack(1, 5)),
+        ("n2", boot(9, 4, last_term=2)),
+    ],
+    "a log that was dropped for a snapshot": [
+        ("n2", ack(1, 9)),
+        ("n2", loaded(2, 6)),
+        ("n2", event(LogReset, 3, first=7)),
+        ("n2", boot(9, 6, snapshot=6)),
+    ],
+    "the same, killed before it said so": [
+        ("n2", ack(1, 9)),
+        ("n2", loaded(2, 6)),
+        ("n2", boot(9, 6, snapshot=6)),
+    ],
+    "the same, killed before the log went": [
+        ("n2", ack(1, 9)),
+        ("n2", loaded(2, 6)),
+        ("n2", boot(9, 9, snapshot=6)),
+    ],
+    "a snapshot that is there, or a newer one": [
+        ("n2", ack(1, 9)),
+        ("n2", saved(2, 6)),
+        ("n2", boot(9, 9, snapshot=8)),
+    ],
+    "a node of old that does not tell of snapshots": [
+        ("n2", ack(1, 9)),
+        ("n2", saved(2, 6)),
+        ("n2", boot(9, 9)),
+    ],
+    "a write that a snapshot brought to the life at the end": [
+        ("", write(0, 1, 2, 2)),
+        ("n1", apply(5, 1, 1, 1)),
+        ("n1", boot(9, 2, snapshot=2)),
+    ],
+    "a write that an install brought": [
+        ("", write(0, 1, 2, 2)),
+        ("n1", apply(5, 1, 1, 1)),
+        ("n1", boot(9, 0, snapshot=0)),
+        ("n1", loaded(10, 2, boot=2)),
     ],
     "writes in order": [
         ("", write(0, 1, 2, 2)),
@@ -76,6 +137,24 @@ VIOLATED: dict[str, tuple[list[tuple[str, Any]], str]] = {
     "a cut that does not explain all that is gone": (
         [("n2", ack(1, 5)), ("n2", event(Truncate, 2, 2, first=5)), ("n2", boot(9, 3))],
         "up to index 4",
+    ),
+    "an old end of the log that came back after a newer one was acknowledged": (
+        # The snapshot does not excuse it: something was acknowledged since.
+        [
+            ("n2", ack(1, 9)),
+            ("n2", loaded(2, 6)),
+            ("n2", ack(3, 9)),
+            ("n2", boot(9, 6, snapshot=6)),
+        ],
+        "up to index 9",
+    ),
+    "a snapshot that is gone": (
+        [("n2", ack(1, 5)), ("n2", saved(2, 5)), ("n2", boot(9, 5, snapshot=3))],
+        "had a snapshot at index 5 and started again with one at 3",
+    ),
+    "an installed snapshot that is gone": (
+        [("n2", ack(1, 5)), ("n2", loaded(2, 9)), ("n2", boot(9, 5, snapshot=0))],
+        "had a snapshot at index 9",
     ),
     "another entry where a write was acknowledged": (
         [("", write(0, 1, 2, 2, term=1)), ("n3", apply(5, 1, 1, 2))],

@@ -37,6 +37,32 @@ CASES: dict[str, tuple[list[tuple[str, Any]], str]] = {
         "holds",
     ),
     "the same node leads again": ([("n1", lease(200, 1)), ("n1", leader(100, 2))], "holds"),
+    "an old leader's valid, told long after the new leader's but seen before it": (
+        # The lines come late; the reading began before the other led.
+        [("n2", leader(101, 2)), ("n1", lease(100, took=900))],
+        "holds",
+    ),
+    "a process that stood still between its two readings of the clock": (
+        # True time was read, then it was stopped; when it went on it read its own clock and found the lease over or not.
+        [("n1", lease(90, took=2000)), ("n2", leader(700, 2, took=1))],
+        "holds",
+    ),
+    "a new leader that stood still before it said so": (
+        [("n1", lease(150)), ("n2", leader(100, 2, took=200))],
+        "holds",
+    ),
+    "a leader that handed over and looked again only afterwards": (
+        [("n1", lease(90)), ("n2", leader(100, 2)), ("n1", lease(110, state="expired"))],
+        "holds",
+    ),
+    "a removed leader that counts itself": (
+        [("n4", leader(100, 2)), ("n1", lease(130))],
+        "violated",
+    ),
+    "two leaders of later terms, of which the first is its own": (
+        [("n1", leader(90, 2)), ("n2", leader(100, 3)), ("n1", lease(101, 2))],
+        "violated",
+    ),
     "valid after another became leader": (
         [("n1", lease(50)), ("n1", lease(200)), ("n2", leader(100, 2, took=5))],
         "violated",
@@ -71,3 +97,13 @@ def test_with_leases_off_there_is_nothing_to_check() -> None:
     params = msgspec.structs.replace(PARAMS, lease=False)
     result = watch(LeaseExclusivity(), [("n2", leader(130, 2))], params)
     assert (result.verdict, result.because) == ("not checked", "leader leases are off")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_finding_for_each_lease_however_the_nodes_come(turned: bool) -> None:
+    """Told at once, and at the end by how long it lasted."""
+    leases = [("n1", lease(at)) for at in (50, 110, 120, 200)]
+    leaders = [("n2", leader(100, 2)), ("n3", leader(150, 3))]
+    result = watch(LeaseExclusivity(), leaders + leases if turned else leases + leaders)
+    (finding,) = result.findings
+    assert "100.0 ms after n2" in finding.text

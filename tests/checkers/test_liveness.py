@@ -9,11 +9,20 @@ import pytest
 
 from checkers.liveness import Liveness
 from checkers.monitor import HEALS, HOST_STALLS, LINKS
-from checkers.records.events import Boot, StepDown, TermChange
+from checkers.records.events import (
+    Boot,
+    ConfChange,
+    ElectionTimeout,
+    Readonly,
+    StepDown,
+    TermChange,
+)
 from checkers.records.fitness import Operation
 from checkers.records.schema import LinkIncident
 from tests.checkers.made import (
     BOUND_MS,
+    D_MS,
+    E_MS,
     MS,
     NODES,
     PARAMS,
@@ -87,6 +96,84 @@ def test_a_group_comes_back_within_the_bound(name: str) -> None:
         assert result.because
     for finding in result.findings:
         assert set(finding.rests_on) == {HOST_STALLS, HEALS, LINKS}
+
+
+def members(at: float, *names: str, **fields: Any) -> tuple[str, Any]:
+    told = {"index": 1, "members": names, "stage": "commit"}
+    return ("n1", event(ConfChange, at, **{**told, **fields}))
+
+
+def readonly(node: str, at: float, on: bool = True) -> tuple[str, Any]:
+    return (node, event(Readonly, at, readonly=on))
+
+
+def timeout(election_ms: int, drift_ms: int) -> tuple[str, Any]:
+    told = {"election_timeout_ms": election_ms, "max_clock_drift_ms": drift_ms}
+    return ("n2", event(ElectionTimeout, 100, **told))
+
+
+LATE = ("n1", leader(HEAL + BOUND_MS + 300))
+
+GROUPS: dict[str, tuple[list[tuple[str, Any]], str]] = {
+    "too late for all, in time for an E that was made longer": (
+        run(timeout(E_MS + 100, D_MS), LATE, write(HEAL + BOUND_MS + 800)),
+        "holds",
+    ),
+    "a manual vote's short E, with E + D as it was, makes no difference": (
+        run(timeout(50, E_MS + D_MS - 50), LATE, write(HEAL + BOUND_MS + 800)),
+        "violated",
+    ),
+    "a witness promises for twice as long": (
+        run(members(100, *NODES, witnesses=("n3",)), LATE, write(HEAL + BOUND_MS + 800)),
+        "holds",
+    ),
+    "the healed nodes are no majority of the members": (
+        run(members(100, "n1", "n4", "n5"), write(9000)),
+        "not checked",
+    ),
+    "nor of the old members of a joint configuration": (
+        run(members(100, "n1", "n2", old=("n1", "n4", "n5")), write(9000)),
+        "not checked",
+    ),
+    "a majority of fewer members": (run(members(100, "n1"), write(9000)), "violated"),
+    "no write of a read-only group": (
+        run(IN_TIME, readonly("n1", 5000), readonly("n2", HEAL + 5), write(9000)),
+        "not checked",
+    ),
+    "a group that was read-only before": (
+        run(IN_TIME, readonly("n1", 5000), readonly("n1", 6000, on=False), write(9000)),
+        "violated",
+    ),
+    "a restart ends the read-only mode": (
+        run(
+            readonly("n1", 5000),
+            ("n1", event(Boot, 6000, 1, 2, last_index=1, last_term=1)),
+            IN_TIME,
+            write(9000),
+        ),
+        "violated",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_the_bound_is_for_the_group_that_there_is(name: str) -> None:
+    records, verdict = GROUPS[name]
+    result = watch(Liveness(), records)
+    assert result.verdict == verdict, (result.findings, result.because)
+    assert verdict != "not checked" or result.because
+
+
+def test_a_group_of_one_elects_itself_and_a_reset_takes_a_term() -> None:
+    """Neither is what pre-vote is to keep an isolated node from."""
+    steps = [("", one) for one in fault("s1", "partition", 1000, 5000, targets=cut("n3"))]
+    grow = [("n3", event(TermChange, 2000 + i, 5 + i, previous=4 + i)) for i in range(3)]
+    alone = watch(Liveness(), [*steps, members(100, "n3"), *grow])
+    assert alone.findings == []
+    reset = [("n3", event(TermChange, 1500, 4, previous=3, reason="reset_peers")), grow[0]]
+    assert watch(Liveness(), [*steps, *reset]).findings == []
+    (finding,) = watch(Liveness(), [*steps, *grow]).findings
+    assert "grows by at most 1" in finding.text
 
 
 def test_nothing_follows_from_records_that_are_not_all_there() -> None:
