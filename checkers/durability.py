@@ -1,15 +1,16 @@
 """P-DU: what was acknowledged stays (raft-node.md 4.1).
 
 Three promises, each with its evidence. To clients: an acknowledged write stands at the index and term
-that its answer named, is applied there by the lives that are there at the end, and no later write is
-given an index at or below it. To the leader: a log that append_ack named is still there when the node
-starts again, less what the node itself cut off since then.
+that its answer named, is applied there (or held by a snapshot) by the lives that are there at the end, and no
+later write is given an index at or below it. To the leader, and to the node itself (promises.py): its log and its
+snapshot are still there when it starts again.
 """
 
 from __future__ import annotations
 
 from checkers.monitor import (
     FILE_SYSTEM,
+    NO_EVENTS,
     Completeness,
     Handler,
     Params,
@@ -19,7 +20,8 @@ from checkers.monitor import (
     history_pointer,
     pointer,
 )
-from checkers.records.events import AppendAck, Apply, Boot, Truncate
+from checkers.promises import Promises
+from checkers.records.events import Apply, Boot, SnapshotLoaded
 from checkers.records.fitness import Operation
 from checkers.records.schema import Evidence, Finding
 
@@ -29,15 +31,15 @@ class Durability:
     title = "durability"
 
     def __init__(self) -> None:
+        self._promises = Promises()
         self.handlers: dict[type, Handler] = {
-            AppendAck: self._ack,
-            Truncate: self._truncate,
+            **self._promises.handlers,
             Boot: self._boot,
+            SnapshotLoaded: self._loaded,
             Apply: self._apply,
             Operation: self._operation,
         }
-        self.findings: list[Finding] = []
-        self._acked: dict[str, tuple[int, AppendAck]] = {}
+        self.findings = self._promises.findings
         self._writes: list[Operation] = []
         self._applied: dict[int, tuple[int, str, Apply]] = {}
         self._others: list[tuple[int, int, str, Apply]] = []
@@ -48,35 +50,14 @@ class Durability:
     def start(self, params: Params) -> None:
         self._node_events = params.node_events
 
-    # ---- what a node promised its leader -------------------------------------------------------
-
-    def _ack(self, node: str, event: AppendAck) -> None:
-        known = self._acked.get(node)
-        if known is None or event.last_index >= known[0]:
-            self._acked[node] = (event.last_index, event)
-
-    def _truncate(self, node: str, event: Truncate) -> None:
-        known = self._acked.get(node)
-        if known is not None and event.first <= known[0]:
-            self._acked[node] = (event.first - 1, known[1])
-
     def _boot(self, node: str, event: Boot) -> None:
+        self._promises.boot(node, event)
         self._boots += 1
-        self._end[node] = (event.boot, 0)
-        known = self._acked.get(node)
-        if known is not None and event.last_index < known[0]:
-            self._find(
-                f"{node} had acknowledged its log up to index {known[0]} (term {known[1].term}) to "
-                f"{known[1].leader} and started again with a log that ends at {event.last_index} "
-                f"(term {event.last_term})",
-                [
-                    pointer(node, known[1], f"{node} acknowledges up to {known[1].last_index}"),
-                    pointer(node, event, f"{node} starts with last index {event.last_index}"),
-                ],
-                event.t0,
-                {"node": node, "index": known[0]},
-            )
-            self._acked[node] = (event.last_index, known[1])
+        self._end[node] = (event.boot, max(event.snapshot_index, 0))
+
+    def _loaded(self, node: str, event: SnapshotLoaded) -> None:
+        self._promises.loaded(node, event)
+        self._end[node] = (event.boot, event.index)
 
     # ---- what clients were promised ------------------------------------------------------------
 
@@ -116,7 +97,7 @@ class Durability:
             self._at_the_end()
         statistics = {"acknowledged_writes": len(self._writes), "boots": self._boots}
         if not self._node_events and not self._writes:
-            return conclude(self.findings, statistics, False, "the system reports no events")
+            return conclude(self.findings, statistics, False, NO_EVENTS)
         because = ""
         if not completeness.whole:
             because = f"not at the end of the run ({completeness.because})"
@@ -124,7 +105,7 @@ class Durability:
             because = "not at the end of the run (the heal was not proved)"
         elif completeness.events_lack:
             because = f"not at the end of the run ({completeness.events_lack})"
-        seen = bool(self._writes or self._acked)
+        seen = bool(self._writes) or self._promises.made()
         return conclude(
             self.findings, statistics, seen, because if seen else "nothing was acknowledged"
         )

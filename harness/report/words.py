@@ -46,8 +46,8 @@ PROPERTIES: Final[dict[str, tuple[str, str]]] = {
     ),
     "P-ORD": (
         "order of a node's indices",
-        "A node went back in what it had committed or applied, applied what was not committed, or cut off a part of its log that "
-        "it still needed.",
+        "A node went back in what it had committed or applied, applied what was not committed, or cut off a part of its "
+        "log that it still needed.",
     ),
     "P-CONF": (
         "changes of members",

@@ -39,7 +39,7 @@ _ENTRY: Final = b"E"
 _TRUNCATE: Final = b"T"
 _HARD_STATE: Final = b"H"
 _META: Final = b"M"
-_ENTRY_BYTE: Final = _ENTRY[0]
+_ENTRY_CRC: Final = zlib.crc32(_ENTRY)
 
 
 class StorageError(Exception):
@@ -213,47 +213,59 @@ def replay(data: bytes, at: int, synced: int, so_far: Replayed) -> int:
 
     The first `synced` bytes are known to be durable (0: not known). Raises Corrupt.
     """
-    entries = so_far.entries
-    base = so_far.base[0]
-    expected = base + len(entries) + 1
-    broken = ""
-    payload_of, crc32, decode_entry, header_bytes = _payload, zlib.crc32, _decode_entry, RECORD.size
-    while True:
-        payload, broken = payload_of(data, at)
-        if not payload:
-            break
-        try:
-            if payload[0] == _ENTRY_BYTE:
-                entry = decode_entry(payload[1:])
-                if entry.index != expected:
-                    raise Corrupt(f"byte {at}: entry {entry.index} follows entry {expected - 1}")
-                if entry.crc != crc32(entry.data) and entry.kind != METADATA:
-                    raise Corrupt(
-                        f"byte {at}: data of entry {entry.index} does not match its crc32"
-                    )
-                entries.append(entry)
-                expected += 1
-            elif payload[:1] == _HARD_STATE:
-                so_far.hard_state = _decode_hard_state(payload[1:])
-            elif payload[:1] == _TRUNCATE:
-                expected, term = _decode_truncate(payload[1:])
-                if expected <= base:
-                    # What it left was in an older segment, and is covered by a snapshot since.
-                    base = expected - 1
-                    so_far.base = (base, term)
-                del entries[expected - base - 1 :]
-                if expected != so_far.last[0] + 1:
-                    raise Corrupt(
-                        f"byte {at}: cut from entry {expected} on, which follows entry {so_far.last[0]}"
-                    )
-            else:
-                raise Corrupt(f"byte {at}: record of unknown kind {payload[:1]!r}")
-        except msgspec.DecodeError as error:
-            raise Corrupt(f"byte {at}: whole record that does not decode: {error}") from None
-        at += header_bytes + len(payload)
+    append = so_far.entries.append
+    expected = so_far.last[0] + 1
+    crc32, decode_entry, unpack = zlib.crc32, _decode_entry, RECORD.unpack_from
+    header_bytes, last_header = RECORD.size, len(data) - RECORD.size
+    try:
+        while at <= last_header:
+            # Entries are nearly all there is, a million of them maybe: here, and without a copy or a call that can be spared.
+            length, crc = unpack(data, at)
+            body = at + header_bytes + 1
+            end = body + length - 1
+            if not length or data[body - 1 : body] != _ENTRY:
+                payload, _ = _payload(data, at)
+                if not payload:
+                    break
+                expected = _apply(payload, at, so_far)
+                at = end
+                continue
+            encoded = data[body:end]
+            if len(encoded) != length - 1 or crc32(encoded, _ENTRY_CRC) != crc:
+                break
+            entry = decode_entry(encoded)
+            if entry.index != expected:
+                raise Corrupt(f"byte {at}: entry {entry.index} follows entry {expected - 1}")
+            if entry.crc != crc32(entry.data) and entry.kind != METADATA:
+                raise Corrupt(f"byte {at}: data of entry {entry.index} does not match its crc32")
+            append(entry)
+            expected += 1
+            at = end
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"byte {at}: whole record that does not decode: {error}") from None
     if at < synced:
-        raise Corrupt(f"byte {at}: {broken or 'the journal ends'}, yet {synced} bytes were durable")
+        broken = _payload(data, at)[1] or "the journal ends"
+        raise Corrupt(f"byte {at}: {broken}, yet {synced} bytes were durable")
     return at
+
+
+def _apply(payload: bytes, at: int, so_far: Replayed) -> int:
+    """What a record says that is no entry; the index that the next entry must have."""
+    if payload[:1] == _HARD_STATE:
+        so_far.hard_state = _decode_hard_state(payload[1:])
+    elif payload[:1] == _TRUNCATE:
+        first, term = _decode_truncate(payload[1:])
+        if first <= so_far.base[0]:
+            # What it left was in an older segment, and is covered by a snapshot since.
+            so_far.base = (first - 1, term)
+        del so_far.entries[first - so_far.base[0] - 1 :]
+        if first != so_far.last[0] + 1:
+            raise Corrupt(
+                f"byte {at}: cut from entry {first} on, which follows entry {so_far.last[0]}"
+            )
+    else:
+        raise Corrupt(f"byte {at}: record of unknown kind {payload[:1]!r}")
+    return so_far.last[0] + 1
 
 
 def torn(data: bytes, end: int) -> bool:

@@ -170,16 +170,16 @@ def test_fuzz_every_ready_model(lab: Any, name: str) -> None:
 @needs_core
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", READY)
-def test_fuzz_the_compiled_oracle_by_the_search_in_python(name: str) -> None:
+def test_fuzz_the_compiled_oracle_by_the_search_in_python(lab: Any, name: str) -> None:
     """By them the compiled search is tried: the one must not err, nor the model's twin differ from its step.
 
     In every run the two are compared on 300 histories a model, above.
     """
-    model, draw = READY[name]
+    model, draw = lab.ready[name]
     rng = random.Random(f"oracle {name}")
     verdicts: Counter[str] = Counter()
     for _ in range(ORACLE_COUNT):
-        operations = history(rng, model, draw)
+        operations = lab.drawn(rng, model, draw)
         verdict = Search(model, operations).run()
         assert compiled._oracle(operations, False, model.twin()) is (verdict == "ok"), operations
         verdicts[str(verdict)] += 1

@@ -286,7 +286,7 @@ struct Made<O> {
 }
 
 impl<O: Asking> Made<O> {
-    fn to_string(&self) -> String {
+    fn shown(&self) -> String {
         let back = if self.optional { "...".to_owned() } else { self.ret.to_string() };
         format!("{:?} [{}, {back}]", self.op, self.call)
     }
@@ -418,7 +418,7 @@ fn run<O: Asking>(
         let told = judge(&raws, &ops, &pure, kit, truth, number)?;
         if let Some(objection) = told {
             if wrong.len() < 5 {
-                let shown: Vec<String> = made.iter().map(Made::to_string).collect();
+                let shown: Vec<String> = made.iter().map(Made::shown).collect();
                 wrong.push(format!("history {number}: {objection}: {}", shown.join("; ")));
             }
         }

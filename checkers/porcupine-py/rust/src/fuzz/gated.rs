@@ -430,7 +430,7 @@ fn run<O: Asking>(
             other => format!("the gate says {other:?}, the oracle {truth}"),
         };
         if wrong.len() < 5 {
-            let shown: Vec<String> = made.iter().map(Made::to_string).collect();
+            let shown: Vec<String> = made.iter().map(Made::shown).collect();
             wrong.push(format!("history {number}: {objection}: {}", shown.join("; ")));
         }
     }
