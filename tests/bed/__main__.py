@@ -1,8 +1,8 @@
 """python -m tests.bed table [--schedules 400] [--bugs A,B] | speed [--schedules 300] | play SEED [--nodes N] [--bugs A,B]
 
-table: for each seeded bug the property that its scripted schedule breaks, and after how many random schedules of three and five
-nodes (in turns) which property breaks. speed: core steps a second of CPU, with faults and all monitors. play: the schedule of one
-seed, made smaller if it breaks something, with its transcript.
+table: for each seeded bug the property that its scripted schedule breaks, and after how many random schedules of three
+and five nodes (in turns) which property breaks. speed: core steps a second of CPU, with faults and all monitors. play: the
+schedule of one seed, made smaller if it breaks something, with its transcript.
 """
 
 from __future__ import annotations

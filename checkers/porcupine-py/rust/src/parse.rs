@@ -265,20 +265,6 @@ impl<'py, 'm> Reader<'py, 'm> {
         Ok(Box::new(made))
     }
 
-    /// An operation on strings, with its string.
-    pub fn text_of(&self, TextCode(code): TextCode) -> PyResult<Grow<u8>> {
-        let (doing, number, _) = decoded(code);
-        if doing == BLIND {
-            return Ok(Grow::Blind);
-        }
-        let string = text(&self.values.known[number as usize])?.as_bytes().into();
-        Ok(match doing {
-            READ => Grow::Get(string),
-            WRITE => Grow::Put(string),
-            _ => Grow::Append(string),
-        })
-    }
-
     /// How many different values were read.
     pub fn values_known(&self) -> usize {
         self.values.known.len()
@@ -593,34 +579,44 @@ pub enum Gated {
 pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
     let py = spec.initial.py();
     let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
-    let shape = match reader.twin {
+    match reader.twin {
         Twin::Text => {
             let initial = text(&spec.initial)?.as_bytes().into();
-            let ops = entries(operations, clock, |i, o| match reader.text(i, o)? {
-                Some(code) => reader.text_of(code).map(Some),
-                None => Ok(None),
-            })?;
-            return Ok(ops.map(|ops| Gated::Text { ops, initial }));
+            let Some(codes) = entries(operations, clock, |i, o| reader.text(i, o))? else { return Ok(None) };
+            let mut ops = Vec::with_capacity(codes.len());
+            for Entry { call, ret, op: TextCode(code) } in codes {
+                let (doing, number, _) = decoded(code);
+                let string = || text(&reader.values.known[number as usize]).map(|s| Box::from(s.as_bytes()));
+                let op = match doing {
+                    BLIND => Grow::Blind,
+                    READ => Grow::Get(string()?),
+                    WRITE => Grow::Put(string()?),
+                    _ => Grow::Append(string()?),
+                };
+                ops.push(Entry { call, ret, op });
+            }
+            Ok(Some(Gated::Text { ops, initial }))
         }
         Twin::List => {
             let ops = entries(operations, clock, |i, o| reader.grow(i, o))?;
-            return Ok(ops.map(|ops| Gated::List { ops }));
+            Ok(ops.map(|ops| Gated::List { ops }))
         }
-        Twin::Words(Shape::Register | Shape::Registers | Shape::Semaphore(_), _) => return Ok(None),
-        Twin::Words(shape, _) => shape,
-    };
-    let mut initial = 0;
-    if shape == Shape::Counter {
-        let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
-        initial = value;
+        Twin::Words(shape, _) => {
+            let initial = match shape {
+                Shape::Set | Shape::Queue | Shape::Stack | Shape::Priority => 0,
+                Shape::Counter => {
+                    let Some(value) = reader.whole(&spec.initial)? else { return Ok(None) };
+                    value
+                }
+                _ => return Ok(None),
+            };
+            let Some(mut ops) = entries(operations, clock, |i, o| reader.op(i, o))? else { return Ok(None) };
+            if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
+                return Ok(None);
+            }
+            Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
+        }
     }
-    let Some(mut ops) = entries(operations, clock, |i, o| reader.op(i, o))? else {
-        return Ok(None);
-    };
-    if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
-        return Ok(None);
-    }
-    Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
 }
 
 /// Each operation by itself. None as soon as one cannot be read, or has a time that stands for none.
