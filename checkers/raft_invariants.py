@@ -185,8 +185,8 @@ class ElectionSafety:
         return conclude(self.findings, statistics, seen, because)
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
-    """An entry that `node` knew to be committed when it said `event`; `term` is the entry's own, -1 if not told."""
+class Known(msgspec.Struct, gc=False):
+    """The newest entry that a `node` knew to be committed when it said `event`; `term` is the entry's own, -1 if not told."""
 
     index: int
     term: int
@@ -220,24 +220,29 @@ class LeaderCompleteness:
     def _commit(self, node: str, event: Commit) -> None:
         known = self._newest.get(event.term)
         if known is None or event.index > known.index:
-            self._learn(Known(event.index, -1, node, event))
+            self._learn(known, event.index, -1, node, event)
 
     def _apply(self, node: str, event: Apply) -> None:
         entries = event.entries
         index = event.first + len(entries) - 1
         known = self._newest.get(event.term)
         if known is None or index > known.index or (known.term < 0 and index == known.index):
-            self._learn(Known(index, entries[-1][0] if entries else -1, node, event))
+            self._learn(known, index, entries[-1][0] if entries else -1, node, event)
 
-    def _learn(self, known: Known) -> None:
-        term = known.event.term
-        self._newest[term] = known
+    def _learn(
+        self, known: Known | None, index: int, entry_term: int, node: str, event: Commit | Apply
+    ) -> None:
+        term = event.term
+        if known is None:
+            known = self._newest[term] = Known(index, entry_term, node, event)
+        else:
+            known.index, known.term, known.node, known.event = index, entry_term, node, event
         if term < self._last_term:
             # Records of several nodes may come one node after the other.
             for later, leaders in self._leaders.items():
                 if later > term:
-                    for node, leader in leaders.items():
-                        self._compare(known, node, leader)
+                    for other, leader in leaders.items():
+                        self._compare(known, other, leader)
 
     def _leader(self, node: str, event: BecomeLeader) -> None:
         self._leaders.setdefault(event.term, {})[node] = event
