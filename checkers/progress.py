@@ -233,7 +233,7 @@ class NodeOrder:
         )
 
     def finish(self, completeness: Completeness) -> Result:
-        statistics = {"lives_seen": len(self._places), "progress_told": self._progresses}
+        statistics = {"nodes": len(self._places), "progress_told": self._progresses}
         seen = any(place.applied >= 0 or place.committed >= 0 for place in self._places.values())
         because = "" if seen else ("nothing was committed" if self._node_events else NO_EVENTS)
         return conclude(self.findings, statistics, seen, because)
