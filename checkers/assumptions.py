@@ -19,7 +19,7 @@ import msgspec
 from checkers.faults import CLOCKS, PROCESSES, Step, steps_of
 from checkers.faults import LINKS as LINK_KINDS
 from checkers.leaderships import Leadership, Leaderships
-from checkers.liveness import WRITE_NS, Window, leader_bound_ns, windows_of
+from checkers.liveness import WRITE_NS, Window, windows_of
 from checkers.monitor import (
     CLOCK_BOUND,
     FILE_SYSTEM,
@@ -31,6 +31,7 @@ from checkers.monitor import (
     Params,
     seconds,
 )
+from checkers.quorum_loss import leader_bound_ns
 from checkers.records.events import BecomeLeader, Boot, ClockSet, StepDown
 from checkers.records.schema import (
     AssumptionResult,

@@ -13,7 +13,7 @@ import msgspec
 
 from checkers.records.schema import FaultRecord
 
-MOMENTARY: Final = frozenset({"clock_offset", "vote"})
+MOMENTARY: Final = frozenset({"clock_offset", "vote", "transfer", "snapshot"})
 CLOCKS: Final = frozenset({"clock_rate", "clock_offset"})
 LINKS: Final = frozenset({"partition", "latency", "frames"})
 PROCESSES: Final = frozenset({"pause", "kill", "power_loss"})
