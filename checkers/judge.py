@@ -308,8 +308,9 @@ def params_of(header: HistoryHeader, facts: PlanFacts | None) -> Params:
         nodes=tuple(facts.nodes if facts is not None else header.nodes),
         election_timeout_ns=header.election_timeout_ms * MS,
         drift_ns=header.max_clock_drift_ms * MS,
-        # Without the plan's facts it is not known; what rests on pre-vote is then not asked.
+        # Without the plan's facts it is not known; what rests on pre-vote or CheckQuorum is then not asked.
         prevote=facts.prevote if facts is not None else False,
+        check_quorum=facts.check_quorum if facts is not None else False,
         lease=header.lease,
         node_events=facts.node_events if facts is not None else True,
     )

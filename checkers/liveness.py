@@ -2,8 +2,10 @@
 
 Twice a heal is proved: first of a quorum, then of all. From each of these moments on a leader must be there
 within 3(E+D) + 2E, and a write acknowledged within one second more; each is judged once. With pre-vote the term
-of a node that hears nobody grows by at most 1 in that time: it may have won its pre-vote just before the cut.
-How often leaders change is told, not judged.
+of a node that hears nobody grows by at most 1 in that time: it may have won its pre-vote just before the cut. A
+node that is only deaf, whose own requests get through, stands for election at most once: as an equal it may take
+over and then leads, with an old log it wins no pre-vote. Leaders without a quorum and groups without a leader are
+judged while faults go on too (quorum_loss.py). How often leaders change is told, not judged.
 
 The bound is for the group and the lengths that there are: E and D are the longest that any node was told, E counts twice where
 a witness promises for 2E. It is not asked of nodes that hold no majority of the members, nor a write of those that are
@@ -34,6 +36,15 @@ from checkers.monitor import (
     pointer,
     seconds,
 )
+from checkers.quorum_loss import (
+    GRACE_NS,
+    cut_off,
+    deaf,
+    disturbances,
+    leader_bound_ns,
+    orphaned,
+    stuck,
+)
 from checkers.records.events import (
     BecomeLeader,
     Boot,
@@ -48,22 +59,18 @@ from checkers.records.schema import (
     Evidence,
     FaultRecord,
     Finding,
+    HostStall,
     LinkIncident,
     Phase,
     ProcessExited,
 )
 
 WRITE_NS: Final = SECOND
-GRACE_NS: Final = 100 * MS
-"""After a cut is complete what was under way may still arrive."""
 RESET: Final = "reset_peers"
 """An operator's reset of members takes a term of its own."""
 HEALED: Final = ("liveness_quorum", "liveness_all")
-
-
-def leader_bound_ns(election_timeout_ns: int, drift_ns: int) -> int:
-    """Within this time of a heal there is a leader: 3(E+D) + 2E."""
-    return 3 * (election_timeout_ns + drift_ns) + 2 * election_timeout_ns
+OWN_ACCORD: Final = ("candidate", "pre_vote")
+"""Reasons of a term's change that are the node's own, not another's."""
 
 
 def longest_bound_ns(params: Params, told: list[ElectionTimeout], witnesses: bool) -> int:
@@ -109,6 +116,7 @@ class Liveness:
             Phase: self._phase,
             FaultRecord: self._fault,
             LinkIncident: self._incident,
+            HostStall: self._stall,
             TermChange: self._term,
             Operation: self._operation,
             BecomeLeader: self._leader,
@@ -124,6 +132,7 @@ class Liveness:
         self._phases: list[Phase] = []
         self._faults: list[FaultRecord] = []
         self._incidents: list[LinkIncident] = []
+        self._stalls: list[HostStall] = []
         self._terms: dict[str, list[TermChange]] = {}
         self._writes: list[tuple[int, Operation]] = []
         self._writes_asked = False
@@ -146,6 +155,9 @@ class Liveness:
 
     def _incident(self, _: str, fact: LinkIncident) -> None:
         self._incidents.append(fact)
+
+    def _stall(self, _: str, fact: HostStall) -> None:
+        self._stalls.append(fact)
 
     def _term(self, node: str, event: TermChange) -> None:
         self._terms.setdefault(node, []).append(event)
@@ -202,6 +214,16 @@ class Liveness:
             left_out.append("the run did not come to a heal")
         if params.prevote and params.node_events:
             statistics["isolations"] = self._isolations(params)
+        if params.node_events and not completeness.events_lack:
+            steps = steps_of(self._faults)
+            held_up = disturbances(self._incidents, self._stalls, params)
+            found, looked = orphaned(steps, held_up, leaderships, params)
+            self.findings += found
+            statistics["leaders_lost"] = looked
+            if params.check_quorum:
+                found, looked = stuck(steps, held_up, leaderships, params)
+                self.findings += found
+                statistics["leaders_cut_off"] = looked
         statistics["heals_judged"] = len(judged)
         if leaderships and self._end > 0:
             changes = sum(a.node != b.node for a, b in pairwise(leaderships))
@@ -306,10 +328,11 @@ class Liveness:
             ):
                 continue
             begin, end = step.complete + GRACE_NS, healed.time_begin
-            for node in _cut_off(step, params.nodes):
+            alone = cut_off(step, params.nodes)
+            for node in deaf(step, params.nodes):
                 group = self._members.at(begin)
-                alone = group is not None and group.members == (node,)
-                if alone or self._disturbed(node, steps, begin, end):
+                single = group is not None and group.members == (node,)
+                if single or self._disturbed(node, steps, begin, end):
                     continue
                 count += 1
                 grown = [
@@ -317,7 +340,9 @@ class Liveness:
                     for event in self._terms.get(node, ())
                     if begin < event.t0 < end and event.reason != RESET
                 ]
-                if sum(event.term - event.previous for event in grown) > 1:
+                if node not in alone:
+                    self._stands(node, step, [one for one in grown if one.reason in OWN_ACCORD])
+                elif sum(event.term - event.previous for event in grown) > 1:
                     self.findings.append(
                         Finding(
                             property=self.property,
@@ -335,6 +360,24 @@ class Liveness:
                     )
         return count
 
+    def _stands(self, node: str, step: Step, own: list[TermChange]) -> None:
+        """A deaf node raised the term `own` times of its own accord."""
+        if len(own) > 1:
+            self.findings.append(
+                Finding(
+                    property=self.property,
+                    text=f"{node} heard no request of the others and raised the term {len(own)} times: with "
+                    "pre-vote it stands for election at most once",
+                    evidence=[
+                        pointer(node, event, f"{node} goes to term {event.term}")
+                        for event in own[:5]
+                    ],
+                    time=own[1].t0,
+                    rests_on=[LINKS],
+                    details={"node": node, "step": step.step},
+                )
+            )
+
     def _disturbed(self, node: str, steps: list[Step], begin: int, end: int) -> bool:
         """Something else may have brought a term: what waited in its sockets while it stood still, an admin call, a link."""
         if any(one.begin < end and begin - GRACE_NS < one.time for one in self._incidents):
@@ -347,16 +390,3 @@ class Liveness:
             for step in steps
             if step.outcome != "skipped"
         )
-
-
-def _cut_off(step: Step, nodes: tuple[str, ...]) -> list[str]:
-    """The nodes that this cut leaves without any link, in either direction."""
-    links = step.links()
-    return [
-        node
-        for node in nodes
-        if len(nodes) > 1
-        and all(
-            (node, other) in links and (other, node) in links for other in nodes if other != node
-        )
-    ]

@@ -41,6 +41,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
     election_timeout_ns: int
     drift_ns: int
     prevote: bool = True
+    check_quorum: bool = True
     lease: bool = True
     node_events: bool = True
 

@@ -147,6 +147,7 @@ class Conductor:
                 election_tick_ms=options.election_tick_ms,
                 prevote=options.prevote,
                 leader_lease=options.leader_lease,
+                check_quorum=options.check_quorum,
                 bugs=list(plan.bugs),
                 links=plan.links,
                 operations=list(self.workload.operations),

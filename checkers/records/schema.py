@@ -308,6 +308,8 @@ class PlanFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     quotas: Quotas
     clock_outside_contract: bool = False
     """The plan itself asks for clock rates beyond 1 + D/E."""
+    check_quorum: bool = True
+    """A leader that a quorum no longer answers steps down."""
     node_events: bool = True
     """False: the system reports none; monitors over them say "not applicable"."""
     expect: list[str] = []

@@ -52,6 +52,7 @@ class JournalDisk(Disk):
     journal: Journal | None = None
     fails: bool = False
     """The next sync gives an error."""
+    durable_term: int = 0
 
     def open(self) -> None:
         """Recovery, as a node does it."""
@@ -61,6 +62,8 @@ class JournalDisk(Disk):
         except StorageError as error:
             raise Violation("P-DU", f"{self.name} cannot start: {error}") from None
         found = self.journal.recovered
+        if found.hard_state.term < self.durable_term:
+            raise Violation("P-DU", f"{self.name} goes back to term {found.hard_state.term}")
         self.hard_state, self.base, self.entries = found.hard_state, found.base, found.entries
         self.used = self.used or not found.fresh
 
@@ -68,10 +71,15 @@ class JournalDisk(Disk):
         journal = self.journal
         assert journal is not None
         waiting = self.waiting
+        term = self.durable_term
         while waiting and waiting[0].token <= token:
-            journal.add(waiting.pop(0))
+            persist = waiting.pop(0)
+            journal.add(persist)
+            if persist.hard_state is not None:
+                term = persist.hard_state.term
         if (batch := journal.take()) is not None:
             journal.write_and_sync(batch)
+        self.durable_term = term
         self.used = True
 
     def lose_power(self, world: World) -> None:
@@ -241,7 +249,6 @@ class WorldProperties(Properties):
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
-        self.terms: dict[str, int] = {}
 
     def step(self, member: Member, out: Any) -> None:
         super().step(member, out)
@@ -257,17 +264,6 @@ class WorldProperties(Properties):
             raise Violation(
                 "P-SM", f"{member.name}: {log.base} <= {covered} <= {core.commit} <= {log} is false"
             )
-        if out.persist:
-            self.term(member, out)
-
-    def term(self, member: Member, out: Any) -> None:
-        """Terms on disk never fall, over all lives."""
-        for persist in out.persist:
-            if persist.hard_state is not None:
-                term = persist.hard_state.term
-                if term < self.terms.get(member.name, 0):
-                    raise Violation("P-EL", f"{member.name} goes back to term {term}")
-                self.terms[member.name] = term
 
     def apply(self, member: Member, committed: Committed) -> None:
         super().apply(member, committed)

@@ -18,7 +18,7 @@ from checkers.records.events import (
     TermChange,
 )
 from checkers.records.fitness import Operation
-from checkers.records.schema import LinkIncident
+from checkers.records.schema import HostStall, LinkIncident
 from tests.checkers.made import (
     BOUND_MS,
     D_MS,
@@ -57,6 +57,7 @@ def write(end: float, outcome: str = "ok") -> tuple[str, Any]:
 
 IN_TIME = ("n1", leader(HEAL + BOUND_MS - 1))
 OLD = ("n1", leader(100))
+OTHER = ("n2", leader(100))
 
 CASES: dict[str, tuple[list[tuple[str, Any]], str]] = {
     "a leader and a write in time": (run(IN_TIME, write(HEAL + BOUND_MS + 500)), "holds"),
@@ -215,7 +216,7 @@ def term(at: float, new: int, previous: int) -> tuple[str, Any]:
 def isolated(*records: tuple[str, Any], **fields: Any) -> list[tuple[str, Any]]:
     """n1 is cut off from 1000 to 4000 ms."""
     steps = fault("s1", "partition", 1000, 4000, targets=cut("n1"), **fields)
-    return [*(("", step) for step in steps), *records, *run(OLD, write(HEAL + 5))]
+    return [*(("", step) for step in steps), *records, *run(OTHER, write(HEAL + 5))]
 
 
 TWICE = (term(2000, 4, 3), term(3000, 5, 4))
@@ -271,6 +272,178 @@ def test_a_cut_in_one_direction_isolates_nobody() -> None:
     steps = fault("s1", "partition", 1000, 4000, targets=targets)
     records = [*(("", step) for step in steps), *TWICE, *run(OLD, write(HEAL + 5))]
     assert watch(Liveness(), records).verdict == "holds"
+
+
+def faults(*records: Any) -> list[tuple[str, Any]]:
+    return [("", record) for one in records for record in one]
+
+
+DEAF = {"links": [["n2", "n1"], ["n3", "n1"]], "leader": "n2"}
+
+
+def stands(at: float, new: int, reason: str = "candidate") -> tuple[str, Any]:
+    return ("n1", event(TermChange, at, new, previous=new - 1, reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("records", "findings"),
+    [
+        ([stands(2000, 2)], 0),
+        ([stands(2000, 2), stands(2900, 4)], 1),
+        ([stands(2000, 2, "pre_vote"), stands(2900, 3)], 1),
+        ([stands(2000, 2), stands(2900, 3, "higher_term_response")], 0),
+        ([stands(900, 2), stands(2900, 3)], 0),
+    ],
+    ids=["once", "twice", "by a pre-vote", "another's term", "before the cut"],
+)
+def test_with_pre_vote_a_deaf_node_stands_for_election_at_most_once(
+    records: list[tuple[str, Any]], findings: int
+) -> None:
+    steps = faults(fault("s1", "partition", 1000, 4000, targets=DEAF))
+    result = watch(Liveness(), [*steps, *records, *run(OTHER, write(HEAL + 5))])
+    assert len(result.findings) == findings
+
+
+LIMIT_MS = 2 * (E_MS + D_MS) + 100
+"""From the end of the install to the last moment at which a leader without anybody may still lead."""
+CUT = fault("s1", "partition", 1000, 6000, targets=cut("n1"))
+INCIDENT = ("", LinkIncident(index=0, time=2000 * MS, begin=1900 * MS, server="s", because="b"))
+
+
+def stall(lag_ms: float) -> tuple[str, Any]:
+    return ("", HostStall(index=0, time=2000 * MS, lag_ns=round(lag_ms * MS)))
+
+
+STUCK: dict[str, tuple[list[tuple[str, Any]], int]] = {
+    "it goes on": ([*faults(CUT), OLD], 1),
+    "it steps down in time": (
+        [*faults(CUT), OLD, ("n1", event(StepDown, 1010 + LIMIT_MS, 1))],
+        0,
+    ),
+    "it steps down too late": (
+        [*faults(CUT), OLD, ("n1", event(StepDown, 1011 + LIMIT_MS, 1))],
+        1,
+    ),
+    "it was none any more": ([*faults(CUT), OLD, ("n1", event(StepDown, 900, 1))], 0),
+    "healed too early": (
+        [*faults(fault("s1", "partition", 1000, 1005 + LIMIT_MS, targets=cut("n1"))), OLD],
+        0,
+    ),
+    "the cut was not proved": (
+        [
+            *faults(
+                fault("s1", "partition", 1000, 6000, targets=cut("n1"), outcome="indeterminate")
+            ),
+            OLD,
+        ],
+        0,
+    ),
+    "one link is open": (
+        [
+            *faults(
+                fault(
+                    "s1",
+                    "partition",
+                    1000,
+                    6000,
+                    targets={"links": [["n1", "n2"], ["n2", "n1"], ["n3", "n1"]], "leader": "n1"},
+                )
+            ),
+            OLD,
+        ],
+        0,
+    ),
+    "it stood still": (
+        [*faults(CUT, fault("s2", "pause", 1500, 2500, targets={"nodes": ["n1"]})), OLD],
+        0,
+    ),
+    "another stood still": (
+        [*faults(CUT, fault("s2", "pause", 1500, 2500, targets={"nodes": ["n2"]})), OLD],
+        1,
+    ),
+    "a link server was replaced": ([*faults(CUT), OLD, INCIDENT], 0),
+    "the host stalled": ([*faults(CUT), OLD, stall(E_MS / 4 + 1)], 0),
+    "the host was a little late": ([*faults(CUT), OLD, stall(E_MS / 4)], 1),
+}
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_a_leader_that_nobody_answers_steps_down(name: str) -> None:
+    records, findings = STUCK[name]
+    later = ("n2", leader(7000, 2))
+    records = [*records, *run(("n1", event(StepDown, 6500, 1)), later, write(HEAL + 5))]
+    result = watch(Liveness(), records)
+    assert len(result.findings) == findings, result.findings
+    without = msgspec.structs.replace(PARAMS, check_quorum=False)
+    assert watch(Liveness(), records, without).findings == []
+
+
+KILLED = fault("s1", "kill", 1000, 6000, targets={"nodes": ["n1"], "leader": "n1"})
+NEXT = ("n2", leader(1010 + BOUND_MS, 2))
+LATE = ("n2", leader(1011 + BOUND_MS, 2))
+
+
+def slow(ms: float) -> list[Any]:
+    records = fault("s2", "latency", 500, 6000, targets={"links": [["n2", "n3"]], "leader": "n1"})
+    return [msgspec.structs.replace(record, asked={"ms": ms}) for record in records]
+
+
+ORPHANED: dict[str, tuple[list[tuple[str, Any]], int]] = {
+    "another in time": ([*faults(KILLED), OLD, NEXT], 0),
+    "another too late": ([*faults(KILLED), OLD, LATE], 1),
+    "none but itself": ([*faults(KILLED), OLD, ("n1", leader(2000, 2))], 1),
+    "it did not lead": ([*faults(KILLED), OTHER, ("n3", leader(1011 + BOUND_MS, 2))], 0),
+    "it had stepped down before": (
+        [*faults(KILLED), OLD, ("n1", event(StepDown, 900, 1)), LATE],
+        0,
+    ),
+    "back before the bound": (
+        [
+            *faults(fault("s1", "kill", 1000, 2000, targets={"nodes": ["n1"], "leader": "n1"})),
+            OLD,
+            LATE,
+        ],
+        0,
+    ),
+    "two were struck": (
+        [
+            *faults(
+                fault("s1", "kill", 1000, 6000, targets={"nodes": ["n1", "n2"], "leader": "n1"})
+            ),
+            OLD,
+            LATE,
+        ],
+        0,
+    ),
+    "links a little slow": ([*faults(KILLED, slow(15)), OLD, LATE], 1),
+    "links too slow": ([*faults(KILLED, slow(16)), OLD, LATE], 0),
+    "another stood still": (
+        [
+            *faults(KILLED, fault("s2", "pause", 1500, 2500, targets={"nodes": ["n2"]})),
+            OLD,
+            LATE,
+        ],
+        0,
+    ),
+    "a snapshot was saved": (
+        [
+            *faults(KILLED, fault("s2", "snapshot", 1500, targets={"nodes": ["n2"]})),
+            OLD,
+            LATE,
+        ],
+        1,
+    ),
+    "a link server was replaced": ([*faults(KILLED), OLD, LATE, INCIDENT], 0),
+    "the host stalled": ([*faults(KILLED), OLD, LATE, stall(E_MS / 4 + 1)], 0),
+}
+
+
+@pytest.mark.parametrize("name", ORPHANED)
+def test_a_group_that_lost_its_leader_alone_gets_another_within_the_bound(name: str) -> None:
+    records, findings = ORPHANED[name]
+    later = ("n3", leader(7000, 9))
+    result = watch(Liveness(), [*records, *run(later, write(HEAL + 5))])
+    assert len(result.findings) == findings, result.findings
 
 
 def test_a_system_without_events_is_judged_by_its_writes() -> None:
