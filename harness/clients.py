@@ -80,6 +80,8 @@ class Client:
         self.node = plan.pinned or nodes[plan.client % len(nodes)]
         self._connection: Any = None
         self._avoided: dict[str, float] = {}
+        self._refused: set[str] = set()
+        """Nodes that did not do what was asked since the newest answer that did."""
 
     async def run(self) -> None:
         """Operations come at the plan's rate; one that is late is followed at once, but none are made up for."""
@@ -189,6 +191,7 @@ class Client:
             self._finish(
                 number, "ok", op, outcome.value, outcome.term, outcome.log_index, None, final
             )
+            self._refused.clear()
             return "ok"
         kind = "info" if asked.doubtful else "fail"
         error = asked.doubtful
@@ -247,10 +250,16 @@ class Client:
             return
         nodes = list(self.addresses)
         now = trio.current_time()
+        self._refused.add(self.node)
         here = nodes.index(self.node)
         ring = nodes[here + 1 :] + nodes[:here]
         answering = [node for node in ring if self._avoided.get(node, 0.0) <= now]
-        target = hint if hint in answering else (answering or ring or nodes)[0]
+        # Two nodes that were removed may each go on naming the other: a hint to who has refused leads nowhere new.
+        fresh = [node for node in answering if node not in self._refused]
+        if not fresh:
+            self._refused.clear()
+            fresh = answering
+        target = hint if hint in fresh else (fresh or ring or nodes)[0]
         if target != self.node:
             self.node = target
             if self._connection is not None:

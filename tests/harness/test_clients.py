@@ -173,6 +173,16 @@ async def test_a_client_that_follows_hints_stays_away_from_a_node_that_did_not_a
     assert [node for _, _, node in system.asked] == [1, 2, 3, 2]
 
 
+async def test_nodes_that_name_each_other_do_not_keep_a_client_between_them(tmp_path: Path) -> None:
+    """Two nodes that were removed each took the other for the leader: no client of theirs wrote ever again."""
+    answers = [Outcome("fail", error="not_leader", leader=name) for name in ("n2", "n1", "n1")]
+    client, system = build(tmp_path, [*answers, Outcome("ok", 7)])
+    for _ in range(5):
+        await client.perform(WRITE)
+    # Once all have refused, hints count again.
+    assert [node for _, _, node in system.asked] == [1, 2, 3, 1, 1]
+
+
 async def test_a_pinned_client_keeps_asking_its_node(tmp_path: Path) -> None:
     client, system = build(tmp_path, [NOBODY, MOVED, NOBODY], pinned="n2")
     for _ in range(3):
