@@ -78,13 +78,17 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// How often the parts' searches take their turn. Where a gate that is not asked here may know, the search
-    /// only gets one, and none where it could be long: its states then grow with the history.
+    /// How often the parts' searches take their turn. Where a gate that is not asked here may know, a long part is
+    /// left to it, for states grow with the history; and a short one only gets one turn, unless it has foresight.
     fn rounds(&self, parts: &[Ready]) -> u32 {
         if !self.gated || parts.iter().all(|part| part.register) {
             ROUNDS
+        } else if parts.iter().any(|part| part.raws.len() > GATED_MAX) {
+            0
+        } else if parts.iter().all(|part| part.machine.grows()) {
+            ROUNDS
         } else {
-            u32::from(parts.iter().all(|part| part.raws.len() <= GATED_MAX))
+            1
         }
     }
 }
