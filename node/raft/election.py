@@ -275,6 +275,8 @@ def announce(raft: Raft, term: int, previous: int) -> None:
     ballot = raft.ballot
     if raft.state != CANDIDATE or raft.term != term or ballot is None:
         return
+    # What the leader sent right before it had us stand is on disk by now too, and the others may have it.
+    ballot.last_index, ballot.last_term = raft.log.flushed, raft.log.flushed_term
     ask(raft, ballot, raft.others)
     grant_self(raft)
 

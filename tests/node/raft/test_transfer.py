@@ -280,6 +280,21 @@ def test_a_removed_leader_wakes_a_successor() -> None:
     assert bed.leader() in ("n2", "n3")
 
 
+def test_what_came_right_before_timeout_now_counts_for_the_target() -> None:
+    """3.3: the last id is flushed before votes are asked for; a follower that has the same entry on its disk would refuse."""
+    bed = led()
+    bed.rule = lambda source, _to, _m: source in ("n2", "n3")
+    for name in ("n2", "n3"):
+        bed.members[name].disk.delay_ns = 5 * MS
+    bed.propose("n1")
+    bed.step("n1", Shutdown())
+    bed.crash("n1")
+    bed.run(6)
+    assert bed.core("n2").log.flushed == bed.core("n3").log.flushed == 3
+    bed.release()
+    bed.run_until(lambda: bed.leader() is not None, 50)
+
+
 # ---- every other cause of a step-down (3.7) ----------------------------------------------------------
 
 
