@@ -266,8 +266,9 @@ def play(schedule: Schedule, keeping: bool = False) -> World:
     try:
         for number, move in enumerate(schedule.moves):
             player.play(move)
-            if number % 8 == 7:
+            if number % 20 == 19:
                 world.match_logs()
+        world.match_logs()
     except Violation as broken:
         broken.bed = world
         raise

@@ -180,6 +180,18 @@ class World(Bed):
             return
         super().synced(member, life, token)
 
+    def match_logs(self) -> None:
+        """The bed's own comparison, and the monitors' over whole logs."""
+        super().match_logs()
+        feed, now = self.monitors.log, self.now
+        for name, member in self.members.items():
+            if member.core is not None:
+                log = member.core.log
+                entries = [(entry.term, entry.crc) for entry in log.entries]
+                found = feed(name, member.life, now, member.core.term, log.first_index, entries)
+                if found:
+                    raise Violation(found[0].property, found[0].text)
+
     # ---- the state machine -------------------------------------------------------------------------
 
     def command(self, token: int) -> bytes:

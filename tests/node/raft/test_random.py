@@ -10,7 +10,7 @@ import pytest
 from node.raft.effects import Options
 from tests.node.raft.bed import MS, Bed
 
-SCHEDULES = 240
+SCHEDULES = 48
 
 
 def options_of(rng: random.Random) -> Options:
