@@ -237,7 +237,7 @@ def run(
     rate
         Operations per second and client; 0: as fast as answers come.
     workload
-        register, lease_reads, append, set, counter, ...
+        register, counter, append, or one from outside
     read_modes
         Comma-separated: lease, readindex, local.
     faults

@@ -70,7 +70,7 @@ class Membership:
         if not members:
             return skipped("there is no spare node, or too few members", **targets)
         begin = monotonic_ns()
-        answer = ""
+        answer = leader = ""
         seen: list[str] = []
         asked = 0
         with trio.move_on_after(CHANGE_S):
@@ -89,10 +89,12 @@ class Membership:
                 await trio.sleep(PACE_S)
         end = monotonic_ns()
         await learn(scene)
-        done = bool(seen)
+        done = any(name != leader for name in seen) or seen == members
         return Evidence(
             outcome="installed" if done else "indeterminate",
-            because=None if done else f"no node tells of the new group; the last answer: {answer}",
+            because=None
+            if done
+            else f"only {seen or 'nobody'} tells of the new group; the last answer: {answer}",
             targets=targets,
             facts={"told_by": seen, "requests": asked, "answer": answer, "now": scene.members},
             begin=begin,

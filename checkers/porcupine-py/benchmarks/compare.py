@@ -1,4 +1,4 @@
-"""Side by side with Porcupine: python checkers/porcupine-py/benchmarks/compare.py [shared/data/porcupine]
+"""Side by side with Porcupine: python checkers/porcupine-py/benchmarks/compare.py [FOLDER OF ITS TEST DATA]
 
 Builds the Go program beside this file (module github.com/anishathalye/porcupine, pinned in go/go.mod) and gives
 both the same histories: Porcupine's 102 etcd logs and its kv files, where their folder is given, and generated

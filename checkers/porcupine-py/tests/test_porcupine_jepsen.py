@@ -370,6 +370,24 @@ def line(
     }
 
 
+def test_driftlines_counters_say_what_each_add_made() -> None:
+    """An add answers with the counter after it, and a counter that nobody has added to reads as nil."""
+    events = [
+        line("invoke", 0, 0, "read", None),
+        line("ok", 0, 0, "read", None),
+        line("invoke", 0, 1, "add", 3),
+        line("ok", 0, 1, "add", {"add": 3, "now": 3}),
+        line("invoke", 0, 2, "add", 2),
+        line("info", 0, 2, "add", None),
+    ]
+    history = read(drift(*events), "counter")
+    assert said(history) == [
+        (("read",), 0, "ok"),
+        (("add_and_get", 3), 3, "ok"),
+        (("add", 2), UNKNOWN, "info"),
+    ]
+
+
 def test_a_driftline_history_is_read_by_its_own_clock() -> None:
     text = drift(
         line("invoke", 0, 0, "write", 1),

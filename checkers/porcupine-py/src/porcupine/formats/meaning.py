@@ -267,6 +267,8 @@ def _counter(call: Call, conventions: Conventions) -> Said:
     f = call.f
     if f == "read":
         given, output, outcome = _read(call, conventions, ("read",))
+        if outcome == "ok" and output is None:
+            output = 0  # Nobody has added to it.
         if outcome == "ok" and output is not UNKNOWN:
             _whole(call, output)
         return given, output, outcome
