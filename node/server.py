@@ -28,6 +28,7 @@ from node.config import NodeConfig
 from node.eventlog import EventLog
 from node.kv import STALE, KeyValue
 from node.raft import events
+from node.raft.bugs import Seeded
 from node.raft.effects import (
     Disconnected,
     Download,
@@ -150,7 +151,8 @@ class Server:
         store = Snapshots(self.disk, config.group, config.name)
         meta = store.latest()
         self.kv = snapshots.load(store)
-        self.journal = Journal(self.disk, config.group, config.name, meta)
+        bugs = Seeded(config.options.bugs)
+        self.journal = Journal(self.disk, config.group, config.name, meta, bugs=bugs)
         found = self.journal.recovered
         self.log = EventLog(
             config.events_dir,
@@ -176,6 +178,7 @@ class Server:
                 witnesses=config.witnesses,
                 base=found.base,
                 snapshot=meta,
+                bugs=bugs,
             )
         except ValueError as error:
             raise Corrupt(str(error)) from None

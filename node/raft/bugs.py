@@ -438,6 +438,20 @@ _BUGS: Final = (
         ("contract",),
         "readonly.refuses_writes",
     ),
+    Bug(
+        "fsync_error_ignored",
+        "a failed sync is taken for a success",
+        "an error of fdatasync, then a power loss",
+        ("P-DU", "P-LC"),
+        "storage.journal.Journal._append",
+    ),
+    Bug(
+        "torn_tail_kept",
+        "what follows a half-written record stays in the journal",
+        "power loss in the middle of a write, then a shorter life over the same place",
+        ("P-LM", "P-DU"),
+        "storage.journal.Journal.__init__",
+    ),
 )
 
 CATALOGUE: Final[dict[str, Bug]] = {bug.name: bug for bug in _BUGS}

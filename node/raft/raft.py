@@ -128,6 +128,7 @@ class Raft:
         witnesses: Sequence[str] = (),
         base: tuple[int, int] = (0, 0),
         snapshot: SnapshotMeta | None = None,
+        bugs: Seeded | None = None,
     ) -> None:
         self.name = name
         self.options = options
@@ -136,7 +137,7 @@ class Raft:
         self.tick_ns = options.election_tick_ms * _MS
         self.heartbeat_ns = options.heartbeat_ms * _MS
         self.append_timeout_ns = options.append_timeout_ms * _MS
-        self.bugs = Seeded(options.bugs)
+        self.bugs = Seeded(options.bugs) if bugs is None else bugs
         self.rng = random.Random(hashlib.blake2b(seed, person=b"raft").digest())
         self._call = self.rng.getrandbits(48)
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from node.raft.bugs import Seeded
 from node.raft.effects import HardState, Persist
 from node.raft.messages import Entry, SnapshotMeta
 from node.storage import codec, names
@@ -78,11 +79,13 @@ class Journal:
         node: str,
         snapshot: SnapshotMeta | None = None,
         sizes: Sizes = SIZES,
+        bugs: Seeded | None = None,
     ) -> None:
         """Reads, checks and repairs the journal; everything it recovered is durable when this returns.
 
         `snapshot` is the newest durable one. Raises Foreign, Corrupt, OSError.
         """
+        self._bugs = Seeded(()) if bugs is None else bugs
         self._disk = disk
         self._group = group
         self._node = node
@@ -124,7 +127,7 @@ class Journal:
 
     def _repair(self, torn: bool) -> None:
         name = self.name
-        if torn:
+        if torn and not self._bugs.breaks("torn_tail_kept"):
             # Leftovers behind the end could become whole records again once others are written before them.
             self._disk.truncate(name, self._end)
             self._size = self._end
@@ -217,9 +220,14 @@ class Journal:
             self._disk.write(name, end, self._zeros)
             self._size = end + self._sizes.zeros
         self._disk.write(name, self._end, batch.data)
-        self._disk.sync(name)
+        try:
+            self._disk.sync(name)
+        except OSError:
+            if not self._bugs.breaks("fsync_error_ignored"):
+                raise
+        else:
+            self._disk.mark_synced(self._segments[-1][0], end)
         self._end = end
-        self._disk.mark_synced(self._segments[-1][0], end)
         self.synced = end
         self.syncs += 1
         self.records += batch.records

@@ -12,7 +12,7 @@ from tests.node.raft.schedules import SCRIPTS, elections, leases, membership
 from tests.node.raft.schedules.common import MANUAL, Script
 from tests.node.raft.schedules.elections import no_log_check
 
-ELSEWHERE = {"truncate_committed"}
+ELSEWHERE = {"fsync_error_ignored", "torn_tail_kept", "truncate_committed"}
 """Bugs that another guard masks, or that sit outside of the core: tested by name below or in tests of their own room."""
 
 
