@@ -370,8 +370,11 @@ class Server:
     def _batch(self, true: int) -> Batch | None:
         """What is to be synced now; a seeded bug holds it back in user space."""
         journal = self.journal
-        leading = self.raft.state in LEADING
-        if self._holds_leader if leading else self._holds_follower or self._holds_votes:
+        if self.raft.state in LEADING:
+            holds = self._holds_leader
+        else:
+            holds = self._holds_follower or (self._holds_votes and self.raft.hard_pending)
+        if holds:
             if not journal.waiting:
                 self._held_since = None
             elif self._held_since is None:
