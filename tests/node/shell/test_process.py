@@ -442,7 +442,7 @@ async def test_entries_are_not_held_back_with_votes() -> None:
             assert (await client.call("write", "x", value, None, 5000)).kind == "ok"
             times.append(time.monotonic_ns() - begin)
         client.close()
-    # What the follower holds back is never acknowledged sooner, on however quick a host; the first may share a hold with the vote.
+    # What the follower holds back is not acknowledged sooner, however quick the host; the first may share a hold with the vote.
     assert min(times[1:]) < HELD_NS
 
 
