@@ -633,12 +633,9 @@ def demo(
 
 
 def _demo_bug_plan() -> Plan:
-    """plans/bug/read_no_check.toml, else leaders cut off with the minority of nodes and clients, again and again."""
-    from harness.plan import FaultsPlan, Plan, read_plan
+    """Leaders cut off with the minority of nodes and clients, again and again, under a bug that lets them answer reads."""
+    from harness.plan import FaultsPlan, Plan
 
-    path = _plan_file("bug/read_no_check")
-    if path.exists():
-        return read_plan(path)
     return Plan(
         name="demo-bug",
         nodes=5,
