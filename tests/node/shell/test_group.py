@@ -226,8 +226,11 @@ async def test_a_retry_of_what_never_left_does_not_pass_for_an_earlier_command(
 async def test_an_admin_vote_moves_the_leadership(group: Group) -> None:
     """3.6: a follower's next tick stands for election without waiting for its promise."""
     leader = await group.leader()
-    term = (await group.status(leader))["term"]
+    before = await group.status(leader)
+    term, last = before["term"], before["last_index"]
     follower = group.others(leader)[0]
+    # Who lacks the newest entry is refused, and the request is not repeated.
+    await group.until(follower, lambda status: status["disk_index"] >= last, 5)
     async with group.admin(follower) as admin:
         await admin.vote(20)
     status = await group.until(follower, lambda status: status["state"] == "leader", 5)
