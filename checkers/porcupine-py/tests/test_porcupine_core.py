@@ -434,16 +434,14 @@ def test_columns_are_judged_like_the_operations_they_are(lab: Any) -> None:
 
 
 @needs_core
-def test_a_million_columns_take_less_than_two_seconds() -> None:
-    """0.05 s on a machine with nothing else to do."""
+def test_a_million_columns_are_decided() -> None:
+    """How long it takes is measured by benchmarks/gates.py."""
     rows = [
         (READ, 10 * i, 10 * i + 25, i - 1, 0) if i % 2 else (WRITE, 10 * i, 10 * i + 25, i, 0)
         for i in range(1_000_000)
     ]
     columns = RegisterColumns.of(rows)
-    started = time.perf_counter()
     assert check_columns(columns, initial=-1).verdict == "ok"
-    assert time.perf_counter() - started < 2
 
 
 def test_columns_without_a_meaning_are_refused() -> None:

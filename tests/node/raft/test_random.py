@@ -7,28 +7,10 @@ import random
 
 import pytest
 
-from node.raft.effects import Options
+from tests.bed.schedule import options_of
 from tests.node.raft.bed import MS, Bed
 
 SCHEDULES = 48
-
-
-def options_of(rng: random.Random) -> Options:
-    return Options(
-        election_timeout_ms=200,
-        max_clock_drift_ms=50,
-        election_tick_ms=rng.choice((10, 20, 40)),
-        heartbeat_ms=rng.choice((10, 20, 40)),
-        prevote=rng.random() < 0.85,
-        leader_lease=rng.random() < 0.7,
-        leader_sticky=rng.random() < 0.3,
-        check_quorum=rng.random() < 0.8,
-        append_timeout_ms=rng.choice((20, 60, 250)),
-        max_inflight_appends=rng.choice((1, 2, 8)),
-        max_entries_per_append=rng.choice((1, 3, 256)),
-        snapshot_interval_entries=rng.choice((0, 1, 3, 10)),
-        snapshot_min_gap_entries=rng.choice((1, 1, 4)),
-    )
 
 
 def play(seed: int, moves: int = 60) -> Bed:

@@ -14,8 +14,9 @@ from node.raft.messages import (
     TimeoutNow,
     TimeoutNowReply,
 )
+from tests.bed.schedule import options_of
 from tests.node.raft.bed import MS, Bed
-from tests.node.raft.test_random import options_of, survive
+from tests.node.raft.test_random import survive
 
 MANUAL = Options(elections=False)
 
