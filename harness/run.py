@@ -23,11 +23,11 @@ from checkers.records import schema
 from checkers.verdict import write_verdict
 from harness import store
 from harness.clients import Client
+from harness.clock_sampling import ClockSampler
 from harness.cluster import Cluster
 from harness.errors import HarnessError, LinkServerError, PlanError
 from harness.expansion import expand
 from harness.faults.base import Scene
-from harness.faults.clock import read_clock
 from harness.faults.evidence import LagMeter, probe_links
 from harness.faults.schedule import Schedule
 from harness.faults.triggers import NodeEvents
@@ -44,7 +44,8 @@ from harness.systems import raft
 from workloads import registry
 
 READY_S = 15.0
-CLOCK_SAMPLE_S = 0.25
+CLOCKS_S = 4.0
+"""Beyond twice E: on a busy host most readings take too long to be of use."""
 FINAL_READ_S = 6.0
 LINKS_PASS_S = 4.0
 LOOP_PACE_S = 0.05
@@ -235,6 +236,7 @@ class Conductor:
             framer=raft.framer if plan.links == "embedded" else None,
         )
         self.link_set = link_set
+        election_ns = self.system.options.election_timeout_ms * 1_000_000
         async with trio.open_nursery() as nursery:
             self._enter("up")
             cluster = Cluster(
@@ -259,7 +261,8 @@ class Conductor:
             )
             await self._ready()
             nursery.start_soon(self._meter_lag)
-            nursery.start_soon(self._sample_clocks)
+            clocks = ClockSampler(self.scene, self.facts, election_ns)
+            nursery.start_soon(clocks.run)
             nursery.start_soon(self._tell)
             nursery.start_soon(link_set.watch, self._link_incident)
             if any(step.on is not None for step in self.expanded.steps):
@@ -277,6 +280,7 @@ class Conductor:
                         await client.ended.wait()
                 client_nursery.cancel_scope.cancel()
             await self._final_reads(layout, links)
+            await clocks.until_measured(CLOCKS_S + 2 * election_ns / 1e9)
             self._enter("collect")
             cluster.closing = True
             nursery.cancel_scope.cancel()
@@ -492,19 +496,6 @@ class Conductor:
             self.lag.note(monotonic_ns(), lag_ns)
             if lag_ns > 50_000_000:
                 self.facts.stall(lag_ns)
-
-    async def _sample_clocks(self) -> None:
-        async def one(name: str) -> None:
-            boot = self.cluster.members[name].boot
-            reading = await read_clock(self.scene, name)
-            if reading is not None and boot == self.cluster.members[name].boot:
-                self.facts.clock(name, boot, *reading)
-
-        while True:
-            async with trio.open_nursery() as nursery:
-                for name in self.cluster.names:
-                    nursery.start_soon(one, name)
-            await trio.sleep(CLOCK_SAMPLE_S)
 
     async def _tell(self) -> None:
         last = dict(self.recorder.counts)

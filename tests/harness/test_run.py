@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 import trio
 
+from checkers.clocks import BRACKET_NS_MAX
+from checkers.monitor import CLOCK_BOUND
+from harness import clock_sampling
+from harness.clock_sampling import ClockSampler
 from harness.cluster import Cluster
 from harness.errors import PlanError
 from harness.faults.schedule import Schedule
@@ -55,7 +59,7 @@ PHASES: list[tuple[str, type, str, Callable[..., Any]]] = [
     ("heal", Schedule, "heal_all", broken_later),
     ("liveness", Conductor, "_live", broken_later),
     ("final reads", Conductor, "_final_reads", broken_later),
-    ("beside the phases: the clocks' sampler", Conductor, "_sample_clocks", broken_later),
+    ("beside the phases: the clocks' sampler", ClockSampler, "run", broken_later),
 ]
 
 
@@ -168,3 +172,41 @@ async def test_links_that_cannot_be_had_are_refused_before_anything_is_made(
     with pytest.raises(PlanError, match="make setup"):
         await run(PLAN, 1, tmp_path / "runs", Silent())
     assert not (tmp_path / "runs").exists()
+
+
+async def test_a_violation_found_at_once_is_not_lost_since_clocks_are_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the final reads each reading takes too long to be of use, as on a busy host."""
+    phase = ""
+    plain_phase, plain_read = FactLog.phase, clock_sampling.read_clock
+
+    def noted(self: FactLog, name: str, **fields: Any) -> Any:
+        nonlocal phase
+        phase = name
+        return plain_phase(self, name, **fields)
+
+    async def slow_at_first(scene: Any, name: str) -> tuple[int, int, int] | None:
+        reading = await plain_read(scene, name)
+        if reading is None or phase == "final_reads":
+            return reading
+        before, clock, after = reading
+        return before - BRACKET_NS_MAX, clock, after
+
+    monkeypatch.setattr(FactLog, "phase", noted)
+    monkeypatch.setattr(clock_sampling, "read_clock", slow_at_first)
+    plan = Plan(
+        nodes=3,
+        clients=6,
+        time_s=30.0,
+        quiet_s=0.2,
+        rate=0.0,
+        bugs=["follower_local_read"],
+        faults=FaultsPlan(intensity=0.0, kinds=()),
+        stop_at_first_violation=True,
+    )
+    result = await run(plan, 1, tmp_path, Silent())
+    verdict = result.verdict
+    assert verdict.verdict == "invalid", verdict.headline
+    bound = next(one for one in verdict.assumptions if one.name == CLOCK_BOUND)
+    assert bound.status == "holds", bound.because
