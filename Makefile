@@ -54,19 +54,7 @@ lint: setup ## format, style, types, and who imports whom
 .PHONY: pytest
 pytest: setup ## the tests alone (PYTEST_ARGS)
 	@! [ -e checkers/porcupine-py/tests/__init__.py ] || { echo 'checkers/porcupine-py/tests/__init__.py: remove it. With it both test folders are packages named tests, and pytest would run the tests of one in place of the other'"'"'s.' >&2; exit 1; }
-	@# The checker's suite with its core in Python runs beside the others, in what time they leave: they mostly wait.
-	@mkdir -p build; \
-	PORCUPINE_CORE=python nice -n 19 $(BIN)/pytest -p no:cacheprovider checkers/porcupine-py/tests $(PYTEST_ARGS) \
-	  >build/python-core.log 2>&1 & beside=$$!; \
-	trap 'kill $$beside 2>/dev/null || true' EXIT; \
-	printf '\n== %s\n' '$(BIN)/pytest $(TESTS) $(PYTEST_ARGS)'; SECONDS=0; status=0; \
-	$(BIN)/pytest $(TESTS) $(PYTEST_ARGS) || status=$$?; \
-	printf '\n== %s, beside them\n' 'PORCUPINE_CORE=python $(BIN)/pytest checkers/porcupine-py/tests $(PYTEST_ARGS)'; \
-	core=0; wait $$beside || core=$$?; tail -n $$([ $$core = 0 ] && echo 1 || echo +1) build/python-core.log; \
-	[ $$status != 0 ] || status=$$core; \
-	if [ $$status = 0 ]; then printf '== passed in %d s\n' $$SECONDS; \
-	else printf '== FAILED with exit status %d after %d s\n' $$status $$SECONDS; fi; \
-	exit $$status
+	@$(BIN)/python tools/lanes.py $(PYTEST_ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## the long property tests, marked fuzz (PYTEST_ARGS)
