@@ -9,6 +9,7 @@ does.
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Final, Literal
 
 from checkers.clocks import ClockMeasures, clock_of, measure_clocks
@@ -297,7 +298,8 @@ def _file_system(filesystem: str, steps: list[Step]) -> AssumptionResult:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= REASON_MAX else text[:REASON_MAX] + "..."
+    """Cut between words, so that no half of a name or number passes for the whole."""
+    return textwrap.shorten(text, REASON_MAX, placeholder=" ...")
 
 
 def _indeterminate(steps: list[Step], kinds: frozenset[str], action: str = "") -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -217,8 +218,8 @@ def headline(
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= HEADLINE_TEXT_MAX else text[:HEADLINE_TEXT_MAX] + "..."
+    """Cut between words, so that no half of a name or number passes for the whole."""
+    return textwrap.shorten(text, HEADLINE_TEXT_MAX, placeholder=" ...")
 
 
 # ---- saving --------------------------------------------------------------------------------------
