@@ -7,11 +7,13 @@ schedule as it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
+from checkers.records.events import KINDS as EVENTS
 from checkers.records.schema import Quotas
 from harness.errors import PlanError as PlanError
 
@@ -59,6 +61,9 @@ ROLES: Final = (
     "spares",
 )
 
+TRIGGER_ROLES: Final = ("leader", "old_leader", "follower", "rest")
+"""Roles that say whose events a trigger takes: of "follower" and "rest" anybody's."""
+
 SETTLE_S: Final = 1.1
 """From the time at which a drawn step is to be healed to a group that is whole: evidence of both ends, and a restart."""
 
@@ -101,12 +106,18 @@ class FaultsPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Trigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Starts a step when a node reports `event` (and `where` matches its fields), not before `after_s`."""
+    """Starts a step when a node reports `event` (and `where` matches its fields), not before `after_s`.
+
+    Which event it was stands in the evidence of the step's record.
+    """
 
     event: str
     node: str = ""
-    """A name, a role ("leader", "follower", "$name" of an earlier step's binding), or "" for any."""
+    """A name, a role of TRIGGER_ROLES, "$NAME" bound by a step, or "" for any."""
     where: dict[str, Any] = {}
+    """Fields and their values; "$NAME" is the node bound so."""
+    count: int = 1
+    """Of the events that match, the one that starts the step."""
     after_s: float = 0.0
     after_step: str = ""
     """Only once that step is installed."""
@@ -271,6 +282,8 @@ def check_plan(plan: Plan) -> None:
     seen: set[str] = set()
     bound: set[str] = set()
     for position, step in enumerate(plan.steps):
+        if step.on is not None:
+            check_trigger(plan, step.on, f"steps[{position}].on", names, need)
         where = f"steps[{position}]"
         need(bool(step.id) and step.id not in seen, f"{where}.id", step.id, "give a unique id")
         seen.add(step.id)
@@ -328,6 +341,45 @@ def check_plan(plan: Plan) -> None:
             step.args.get("steps"),
             "name steps of this plan",
         )
+
+
+def check_trigger(
+    plan: Plan, trigger: Trigger, where: str, names: set[str], need: Callable[..., None]
+) -> None:
+    """Refuse what could never start its step: a misspelt event would wait for ever in silence."""
+    bound = {name for step in plan.steps for name in step.binds}
+    bound |= {step.on.bind for step in plan.steps if step.on is not None and step.on.bind}
+    steps = [step.id for step in plan.steps]
+    need(
+        trigger.event in EVENTS,
+        f"{where}.event",
+        trigger.event,
+        f"nodes report {', '.join(EVENTS)}",
+    )
+    need(
+        trigger.node in {"", *names, *TRIGGER_ROLES, *(f"${name}" for name in bound)},
+        f"{where}.node",
+        trigger.node,
+        f"give a node, a role ({', '.join(TRIGGER_ROLES)}) or $NAME bound by a step",
+    )
+    fields = [field.encode_name for field in msgspec.structs.fields(EVENTS[trigger.event])]
+    for field, value in trigger.where.items():
+        need(field in fields, f"{where}.where", field, f"{trigger.event} has {', '.join(fields)}")
+        need(
+            not (isinstance(value, str) and value.startswith("$")) or value[1:] in bound,
+            f"{where}.where.{field}",
+            value,
+            "no step binds that name",
+        )
+    need(trigger.count >= 1, f"{where}.count", trigger.count, "give 1 or more")
+    need(
+        trigger.after_step in ("", *steps),
+        f"{where}.after_step",
+        trigger.after_step,
+        "name a step of this plan",
+    )
+    need(trigger.after_s >= 0, f"{where}.after_s", trigger.after_s, "a time cannot be negative")
+    need(trigger.within_s >= 0, f"{where}.within_s", trigger.within_s, "a time cannot be negative")
 
 
 def default_quotas(plan: Plan) -> Quotas:

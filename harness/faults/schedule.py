@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import trio
 
 from harness.faults.admin import Snapshot, Transfer, Vote
@@ -20,7 +21,7 @@ from harness.faults.membership import Membership
 from harness.faults.network import SlowLinks
 from harness.faults.partition import Partition
 from harness.faults.process import Kill, Pause
-from harness.faults.triggers import NodeEvents
+from harness.faults.triggers import Happened, NodeEvents
 from harness.plan import Step, Trigger
 from harness.recorder import FaultLog, monotonic_ns
 
@@ -61,6 +62,7 @@ class Schedule:
         self._active: dict[str, tuple[Step, Fault]] = {}
         self._installed: dict[str, trio.Event] = {}
         self._healing: set[str] = set()
+        self._started_by: dict[str, Happened] = {}
 
     def in_force(self) -> list[str]:
         """Words for what is in force now."""
@@ -75,9 +77,11 @@ class Schedule:
 
     async def _carry_out(self, step: Step, begin: float) -> None:
         if step.on is not None:
-            if not await self._await_trigger(step.on, begin):
-                self._skip(step, f"{step.on.event} did not come within {step.on.within_s:g} s")
+            happened = await self._await_trigger(step.on, begin)
+            if happened is None:
+                self._skip(step, f"{words(step.on)} did not come within {step.on.within_s:g} s")
                 return
+            self._started_by[step.id] = happened
         else:
             await trio.sleep_until(begin + (step.at_s or 0.0))
         if step.delay_s:
@@ -92,8 +96,8 @@ class Schedule:
             await trio.sleep(step.for_s)
             await self.heal(step.id)
 
-    async def _await_trigger(self, trigger: Trigger, begin: float) -> bool:
-        """False if the event did not come in time."""
+    async def _await_trigger(self, trigger: Trigger, begin: float) -> Happened | None:
+        """None if the event did not come in time."""
         if trigger.after_step:
             event = self._installed.get(trigger.after_step)
             if event is not None:
@@ -101,11 +105,11 @@ class Schedule:
         mark = self.events.now()
         await trio.sleep_until(begin + trigger.after_s)
         with trio.move_on_after(trigger.within_s or math.inf):
-            node = await self.events.wait(trigger, self._names, mark)
+            happened = await self.events.wait(trigger, self._names, mark)
             if trigger.bind:
-                self.scene.bound[trigger.bind] = [node]
-            return True
-        return False
+                self.scene.bound[trigger.bind] = [happened.node]
+            return happened
+        return None
 
     def _names(self, role: str) -> list[str]:
         if not role:
@@ -116,6 +120,9 @@ class Schedule:
             return [n for n in self.scene.cluster.names if n != self.scene.cluster.leader]
         if role == "old_leader":
             return [self.scene.old_leader]
+        if role == "rest":
+            named = {name for names in self.scene.bound.values() for name in names}
+            return [name for name in self.scene.cluster.names if name not in named]
         if role.startswith("$"):
             return self.scene.bound.get(role[1:], [])
         return [role]
@@ -145,6 +152,9 @@ class Schedule:
         self._active[step.id] = (step, fault)
         await self.scene.bind(step)
         evidence = await self._act(fault.install)
+        started_by = self._started_by.get(step.id)
+        if started_by is not None:
+            evidence.facts = evidence.facts | {"on": msgspec.to_builtins(started_by)}
         record = self._write(step, "installed", evidence)
         if evidence.outcome == "skipped" or step.kind in WITHOUT_HEAL:
             self._active.pop(step.id, None)
@@ -225,3 +235,10 @@ def describe(step: Step) -> str:
     elif step.kind in ("latency", "frames"):
         what = ", ".join(f"{a} to {b}" for a, b in step.args.get("links", []))
     return f"{step.kind.replace('_', ' ')} {what}".strip()
+
+
+def words(trigger: Trigger) -> str:
+    """What a step waits for, for a person."""
+    where = "".join(f" {field}={value}" for field, value in trigger.where.items())
+    times = f", {trigger.count} times" if trigger.count > 1 else ""
+    return trigger.event + where + (f" at {trigger.node}" if trigger.node else "") + times

@@ -16,15 +16,40 @@ PACE_S = 0.004
 """A kill must come within a few milliseconds of what triggered it."""
 
 
+class Happened(msgspec.Struct, frozen=True):
+    """What started a step: a line of events.BOOT.jsonl of `node`. `time`: when it was made, ns from the run's origin."""
+
+    node: str
+    boot: int
+    seq: int
+    event: str
+    time: int
+
+
 class _Waiting:
-    """One step that waits; `node` is where its event happened."""
+    """One step that waits for the `left`-th match from now on."""
 
     def __init__(self, trigger: Trigger, names: Callable[[str], list[str]], after: int) -> None:
         self.trigger = trigger
         self.names = names
         self.after = after
-        self.happened = trio.Event()
-        self.node = ""
+        self.left = trigger.count
+        self.event = trio.Event()
+        self.happened: Happened | None = None
+
+    def matches(self, node: str, event: dict[str, Any]) -> bool:
+        trigger = self.trigger
+        return (
+            event["event"] == trigger.event
+            and event["t0"] > self.after
+            and node in self.names(trigger.node)
+            and all(self._is(event.get(field), value) for field, value in trigger.where.items())
+        )
+
+    def _is(self, found: Any, wanted: Any) -> bool:
+        if isinstance(wanted, str) and wanted.startswith("$"):
+            return found in self.names(wanted)
+        return bool(found == wanted)
 
 
 class NodeEvents:
@@ -41,16 +66,19 @@ class NodeEvents:
         """The newest true time (from origin) among the events seen so far."""
         return self._newest_ns
 
-    async def wait(self, trigger: Trigger, names: Callable[[str], list[str]], after: int) -> str:
-        """The node where an event newer than `after` matched."""
+    async def wait(
+        self, trigger: Trigger, names: Callable[[str], list[str]], after: int
+    ) -> Happened:
+        """The event newer than `after` that the trigger asks for; `names` tells who a role or "$NAME" is now."""
         waiting = _Waiting(trigger, names, max(after, self._newest_ns))
         self._waiting.append(waiting)
         try:
-            await waiting.happened.wait()
+            await waiting.event.wait()
         finally:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-        return waiting.node
+        assert waiting.happened is not None
+        return waiting.happened
 
     async def follow(self, boots: Callable[[str], int]) -> None:
         """Read what is new, for ever; `boots` tells each node's newest life."""
@@ -86,13 +114,12 @@ class NodeEvents:
 
     def _match(self, node: str, event: dict[str, Any]) -> None:
         for waiting in list(self._waiting):
-            trigger = waiting.trigger
-            if (
-                event["event"] == trigger.event
-                and event["t0"] > waiting.after
-                and node in waiting.names(trigger.node)
-                and all(event.get(field) == value for field, value in trigger.where.items())
-            ):
+            if not waiting.matches(node, event):
+                continue
+            waiting.left -= 1
+            if waiting.left == 0:
                 self._waiting.remove(waiting)
-                waiting.node = node
-                waiting.happened.set()
+                waiting.happened = Happened(
+                    node, event["boot"], event["seq"], event["event"], event["t0"]
+                )
+                waiting.event.set()

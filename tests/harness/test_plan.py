@@ -119,6 +119,33 @@ def test_a_name_bound_by_a_trigger_can_be_a_target() -> None:
     check_plan(Plan(steps=[Step(id="a", kind="kill", on=trigger, targets=["$voter"], for_s=1.0)]))
 
 
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [
+        (Trigger(event="vote_grnted"), "on.event.*vote_granted"),
+        (Trigger(event="commit", node="n9"), "on.node.*n9"),
+        (Trigger(event="commit", node="minority"), "on.node.*minority"),
+        (Trigger(event="commit", node="$B"), r"on.node.*\$B"),
+        (Trigger(event="append_ack", where={"lader": "n1"}), "on.where.*lader.*leader"),
+        (Trigger(event="append_ack", where={"leader": "$B"}), "on.where.leader.*binds"),
+        (Trigger(event="commit", count=0), "on.count.*1 or more"),
+        (Trigger(event="commit", after_step="b"), "on.after_step.*step of this plan"),
+        (Trigger(event="commit", after_s=-1.0), "on.after_s"),
+        (Trigger(event="commit", within_s=-1.0), "on.within_s"),
+    ],
+)
+def test_a_trigger_that_could_never_start_its_step_is_refused(trigger: Trigger, words: str) -> None:
+    with pytest.raises(PlanError, match=words) as caught:
+        check_plan(Plan(steps=[Step(id="a", kind="pause", on=trigger, targets=["n1"])]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_trigger_names_the_nodes_that_steps_bind() -> None:
+    trigger = Trigger(event="append_ack", node="$A", where={"leader": "$L", "last_index": 3})
+    first = Step(id="a", kind="pause", at_s=0.0, targets=["$L"], binds={"L": "leader", "A": "one"})
+    check_plan(Plan(steps=[first, Step(id="b", kind="pause", on=trigger, targets=["$A"])]))
+
+
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_every_shipped_plan_can_be_used(path: Path) -> None:
     plan = read_plan(path)
