@@ -242,7 +242,7 @@ def decode_peer(payload: bytes) -> PeerFrame:
         message = _decode_peer(payload)
     except _UNDECODABLE as error:
         raise Malformed(f"not a message between members: {error}") from None
-    if isinstance(message, AppendEntries):
+    if type(message) is AppendEntries and message.entries:
         index, term = message.prev_index, message.prev_term
         for entry in message.entries:
             index += 1

@@ -463,7 +463,7 @@ class Seeded:
     __slots__ = ("active", "hits")
 
     def __init__(self, names: Sequence[str]) -> None:
-        unknown = sorted(set(names) - CATALOGUE.keys())
+        unknown = sorted({name for name in names if name not in CATALOGUE})
         if unknown:
             raise ValueError(f"unknown bugs {unknown}; known are {sorted(CATALOGUE)}")
         self.active = frozenset(names)

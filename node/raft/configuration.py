@@ -60,7 +60,7 @@ def of(members: Sequence[str], witnesses: Sequence[str] = ()) -> Configuration:
 
 def _agree(members: Sequence[str], names: Collection[str], suffice: Suffice | None) -> bool:
     needed = len(members) // 2 + 1 if suffice is None else suffice(len(members))
-    return sum(member in names for member in members) >= needed
+    return len([member for member in members if member in names]) >= needed
 
 
 def _quorum_value(

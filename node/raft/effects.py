@@ -305,7 +305,7 @@ class LoadSnapshot(msgspec.Struct, frozen=True):
     meta: SnapshotMeta
 
 
-class Effects(msgspec.Struct):
+class Effects(msgspec.Struct, gc=False):
     events: list[Event] = []
     messages: list[tuple[str, Message]] = []
     failed: list[Failed] = []

@@ -31,9 +31,14 @@ SPREAD_NS_MAX: Final = 1_000_000_000
 
 def draw(raft: Raft, base_ns: int, spread_ns: int) -> int:
     """A delay in [base, base + spread], exactly base without jitter."""
-    if not raft.options.election_jitter or raft.bugs.breaks("no_jitter"):
+    if not raft.options.election_jitter or (raft.bugs.active and raft.bugs.breaks("no_jitter")):
         return base_ns
-    return base_ns + raft.rng.randint(0, spread_ns)
+    # What randint does, without its calls: this is asked at every election tick.
+    bits, take = (spread_ns + 1).bit_length(), raft.rng.getrandbits
+    drawn = take(bits)
+    while drawn > spread_ns:
+        drawn = take(bits)
+    return base_ns + drawn
 
 
 class Ballot:

@@ -41,7 +41,7 @@ def on_append(raft: Raft, sender: str, m: AppendEntries) -> None:
         raft.when_durable(speak, (raft, sender, m, min(m.prev_index, log.flushed)))
     else:
         # A heartbeat must not wait for the disk: it speaks of what is there already.
-        acknowledge(raft, sender, m, min(m.prev_index, log.flushed))
+        acknowledge(raft, sender, m, m.prev_index if m.prev_index < log.flushed else log.flushed)
 
 
 def follow(raft: Raft, sender: str, term: int) -> bool:

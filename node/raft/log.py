@@ -22,7 +22,15 @@ def _term(entry: Entry) -> int:
 class Log:
     """Entries in order: `entries[i - base - 1]` is the entry at index i."""
 
-    __slots__ = ("_unsynced", "base", "base_term", "configurations", "entries", "flushed")
+    __slots__ = (
+        "_unsynced",
+        "base",
+        "base_term",
+        "configurations",
+        "entries",
+        "flushed",
+        "last_index",
+    )
 
     def __init__(
         self,
@@ -34,7 +42,8 @@ class Log:
         """`initial` is in force at `initial_index` (that of a snapshot, or 0)."""
         self.base, self.base_term = base
         self.entries = list(entries)
-        self.flushed = self.base + len(self.entries)
+        self.last_index = self.base + len(self.entries)
+        self.flushed = self.last_index
         """Everything up to this index is on disk."""
         self.configurations: list[tuple[int, Configuration]] = [(initial_index, initial)]
         """(index of its entry, configuration), oldest first: the last one is in force, committed or not."""
@@ -49,10 +58,6 @@ class Log:
     def first_index(self) -> int:
         """The oldest entry that is here, or would be."""
         return self.base + 1
-
-    @property
-    def last_index(self) -> int:
-        return self.base + len(self.entries)
 
     @property
     def last_term(self) -> int:
@@ -87,7 +92,8 @@ class Log:
 
     def term_at(self, index: int) -> int:
         """The term of the entry at `index`, from the base to the end; 0 for index 0."""
-        return self.entry(index).term if index > self.base else self._base_term_at(index)
+        position = index - self.base
+        return self.entries[position - 1].term if position > 0 else self._base_term_at(index)
 
     def _base_term_at(self, index: int) -> int:
         if index == self.base:
@@ -101,9 +107,10 @@ class Log:
 
         What was cut off is committed, so every leader of a later term has it too.
         """
-        if index < self.base:
-            return True
-        return index <= self.last_index and self.term_at(index) == term
+        position = index - self.base
+        if position <= 0:
+            return position < 0 or self.base_term == term
+        return index <= self.last_index and self.entries[position - 1].term == term
 
     def last_possible_match(self, index: int) -> int:
         """Where a leader whose entry at `index` differs from ours may look next: below our run of that term.
@@ -144,13 +151,14 @@ class Log:
 
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
+        self.last_index += 1
         if entry.kind == CONFIGURATION:
             self._configure((entry,))
 
     def extend(self, entries: Sequence[Entry]) -> None:
         self.entries.extend(entries)
-        if any(entry.kind == CONFIGURATION for entry in entries):
-            self._configure(entries)
+        self.last_index += len(entries)
+        self._configure(entries)
 
     def _configure(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
@@ -168,6 +176,7 @@ class Log:
         """
         assert first > self.base, "only what is not committed may be cut"
         del self.entries[first - self.base - 1 :]
+        self.last_index = self.base + len(self.entries)
         while self.configurations[-1][0] >= first and len(self.configurations) > 1:
             self.configurations.pop()
         self.flushed = min(self.flushed, first - 1)
@@ -188,6 +197,7 @@ class Log:
     def reset(self, index: int, term: int, in_force: Configuration) -> None:
         """Forget everything: the log begins after an installed snapshot's (index, term)."""
         self.base, self.base_term = index, term
+        self.last_index = index
         self.entries.clear()
         self.configurations = [(index, in_force)]
         self.flushed = index

@@ -259,16 +259,17 @@ class Raft:
     @property
     def next_deadline(self) -> int | None:
         """When a Tick is due next, on the node's own clock."""
-        if self.state in LEADING:
-            return self.leader_due
-        if self.state == CANDIDATE:
-            due = self.vote_due
-        else:
+        state = self.state
+        if state == FOLLOWER:
             ticking = self.options.elections or self.triggered
             due = self.election_due if ticking else self.snapshots.due
             asked = self.asks.due
             if asked is not None and (due is None or asked < due):
                 due = asked
+        elif state == CANDIDATE:
+            due = self.vote_due
+        else:
+            return self.leader_due
         if self.grant_due is not None and (due is None or self.grant_due < due):
             return self.grant_due
         return due

@@ -131,20 +131,11 @@ def send(raft: Raft, peer: Replicator, prev: int, entries: list[Entry]) -> int:
     if len(sent) >= SENT_MAX:
         del sent[next(iter(sent))]
     sent[call] = raft.now
-    raft.out.messages.append(
-        (
-            peer.name,
-            AppendEntries(
-                raft.term,
-                call,
-                prev,
-                raft.log.term_at(prev),
-                raft.commit,
-                raft.rounds.number,
-                entries,
-            ),
-        )
+    prev_term = raft.log.term_at(prev)
+    message = AppendEntries(
+        raft.term, call, prev, prev_term, raft.commit, raft.rounds.number, entries
     )
+    raft.out.messages.append((peer.name, message))
     return call
 
 
@@ -251,7 +242,10 @@ def on_tick(raft: Raft) -> None:
                 min(peer.next_index, peer.match + 1) if peer.inflight else peer.next_index
             )
             probe(raft, peer)
-        due = min(due, peer.heartbeat_due, due if peer.due is None else peer.due)
+        if peer.heartbeat_due < due:
+            due = peer.heartbeat_due
+        if peer.due is not None and peer.due < due:
+            due = peer.due
     if change is not None and change.due is not None:
         due = min(due, change.due)
     raft.leader_due = due
@@ -305,7 +299,7 @@ def on_append_reply(raft: Raft, sender: str, m: AppendEntriesReply) -> None:
             stale(raft, sender, m)
         return
     stamp = sent
-    if raft.now > sent and raft.bugs.breaks("lease_from_response"):
+    if raft.bugs.active and raft.now > sent and raft.bugs.breaks("lease_from_response"):
         stamp = raft.now
     if stamp > peer.last_rpc_send:
         peer.last_rpc_send = stamp

@@ -254,8 +254,7 @@ def play(schedule: Schedule, keeping: bool = False) -> World:
     )
     world.keeping = keeping
     rng = random.Random(schedule.seed * 2 + 1)
-    slow = schedule.delay_us * 1000
-    world.delay = lambda _from, _to: int(rng.random() * slow)
+    world.slow_ns = schedule.delay_us * 1000
     world.drop, world.duplicate = schedule.drop, schedule.duplicate
     for name, sync_us in zip(names, schedule.disks, strict=True):
         disk = world.members[name].disk

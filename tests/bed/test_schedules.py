@@ -20,7 +20,7 @@ def survive(world: World) -> None:
     """Heal everything: a leader, a write, and equal states at all members, within what raft-node.md 4.1 allows."""
     world.heal()
     world.drop = world.duplicate = 0.0
-    world.delay = lambda _from, _to: MS
+    world.slow_ns = MS
     for name, member in world.members.items():
         disk = member.disk
         assert isinstance(disk, JournalDisk)

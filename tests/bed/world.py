@@ -11,6 +11,7 @@ import contextlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import heappush
 from typing import Any
 
 from checkers.inprocess import Monitors
@@ -20,6 +21,7 @@ from node.kv import KeyValue, encode_add, encode_append, encode_cas, encode_writ
 from node.raft import events
 from node.raft.effects import (
     Committed,
+    Effects,
     Event,
     Options,
     Propose,
@@ -127,6 +129,9 @@ class World(Bed):
         )
         super().__init__(size, options, seed, bugs, rates, members, witnesses)
         self.keeping = False
+        self.chance = self.rng.random
+        self.slow_ns = MS
+        """A message takes any time up to this long."""
 
     def make_disk(self, name: str) -> Disk:
         return JournalDisk(name=name)
@@ -241,13 +246,17 @@ class World(Bed):
     # ---- the network -------------------------------------------------------------------------------
 
     def send(self, source: str, to: str, message: Message) -> None:
-        rng = self.rng
-        if (source, to) in self.cuts or (self.drop and rng.random() < self.drop):
+        if (source, to) in self.cuts:
             return
-        payload = wire.encode(message)
-        self.at(self.now + self.delay(source, to), self.arrive, source, to, payload)
-        if self.duplicate and rng.random() < self.duplicate:
-            self.at(self.now + self.delay(source, to), self.arrive, source, to, payload)
+        # One number says whether the message is lost, comes, or comes twice.
+        chance = self.chance()
+        if chance < self.drop:
+            return
+        way = (source, to, wire.encode(message))
+        for _ in range(2 if chance >= 1 - self.duplicate else 1):
+            self._order += 1
+            when = self.now + int(self.chance() * self.slow_ns)
+            heappush(self._queue, (when, self._order, self.arrive, way))
 
     def arrive(self, source: str, to: str, payload: bytes) -> None:
         if (source, to) not in self.cuts and self.members[to].core is not None:
@@ -262,14 +271,14 @@ class WorldProperties(Properties):
         super().__init__()
         self.world = world
 
-    def step(self, member: Member, out: Any) -> None:
+    def step(self, member: Member, out: Effects) -> None:
         super().step(member, out)
         if out.events and self.watching:
             self.world.tell(member, out.events)
-        core = member.core
-        assert core is not None
         if not (out.persist or out.apply or out.snapshots):
             return
+        core = member.core
+        assert core is not None
         log, snapshot = core.log, core.snapshot
         covered = 0 if snapshot is None else snapshot.index
         if not log.base <= covered <= core.commit <= log.last_index and self.watching:

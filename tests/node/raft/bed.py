@@ -58,6 +58,7 @@ from node.raft.raft import Raft
 
 MS = 1_000_000
 NEVER = 1 << 62
+TICK = Tick()
 
 
 class Violation(AssertionError):
@@ -144,6 +145,8 @@ class Member:
     offset_ns: int = 0
     tick_at: int = NEVER
     """When the bed will look whether a tick is due, in true time."""
+    looked: int | None = None
+    """The deadline on the node's own clock for which `tick_at` was set."""
     state: State = State()
     done: set[int] = field(default_factory=set)
     """crc of each command that took effect."""
@@ -320,7 +323,10 @@ class Bed:
         self.keeping = True
         """Whether events, messages and steps are kept to be looked at."""
         self.steps = 0
-        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        # Its last one lies beyond all time, so that there always is a next one.
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = [
+            (2 * NEVER, 0, self.heal, ())
+        ]
         self._order = 0
         self._token = 0
         for name in self.names:
@@ -357,8 +363,7 @@ class Bed:
             )
         except ValueError as error:
             raise Violation("P-DU", f"{name} cannot start: {error}") from None
-        member.tick_at = NEVER
-        self.look(member)
+        self.look_anew(member)
 
     def recover(self, member: Member) -> None:
         """The state machine as the disk has it."""
@@ -414,37 +419,57 @@ class Bed:
     def step(self, name: str, input: Input) -> Effects:
         """One step of one core: check it, then carry it out in the order of the contract."""
         member = self.members[name]
-        core = self.core(name)
-        out = core.step(input, member.clock(self.now))
+        core = member.core
+        assert core is not None
+        out = core.step(input, self.now * member.rate // 1000 + member.offset_ns)
         self.steps += 1
         if self.keeping:
             self.trace.append((self.now, name, input, out))
             for event in out.events:
                 self.events.append((self.now, name, event))
-        if out.snapshots:
+        # Most steps give messages, or nothing at all.
+        more = (
+            out.events
+            or out.persist
+            or out.apply
+            or out.failed
+            or out.reads
+            or out.admin
+            or out.snapshots
+            or out.fatal
+        )
+        if more:
             for asked in out.snapshots:
                 if isinstance(asked, LoadSnapshot):
                     self.load(member, asked)
-        self.properties.step(member, out)
+            self.properties.step(member, out)
         for to, message in out.messages:
             self.send(name, to, message)
+        if more:
+            self.carry_out(member, out)
+        due = core.next_deadline
+        if due is not None and due != member.looked:
+            when = -((member.offset_ns - due) * 1000 // member.rate)
+            if when < member.tick_at:
+                self.tick_at(member, due, when)
+        return out
+
+    def carry_out(self, member: Member, out: Effects) -> None:
+        """What follows the messages."""
         if out.apply or out.failed or out.reads:
             self.answered(out)
         for done in out.admin:
             assert done.token not in self.admin, "answered twice"
             self.admin[done.token] = done
-        if out.snapshots:
-            for asked in out.snapshots:
-                if isinstance(asked, SaveSnapshot):
-                    self.save(member, asked)
-                elif isinstance(asked, Download):
-                    self.fetch(member, asked)
-                elif isinstance(asked, CancelDownload):
-                    member.fetching = None
+        for asked in out.snapshots:
+            if isinstance(asked, SaveSnapshot):
+                self.save(member, asked)
+            elif isinstance(asked, Download):
+                self.fetch(member, asked)
+            elif isinstance(asked, CancelDownload):
+                member.fetching = None
         for persist in out.persist:
             self.write(member, persist)
-        self.look(member)
-        return out
 
     def answered(self, out: Effects) -> None:
         """What clients are told, each of them once."""
@@ -573,34 +598,45 @@ class Bed:
         if due is not None:
             when = -((member.offset_ns - due) * 1000 // member.rate)
             if when < member.tick_at:
-                if when < self.now:
-                    when = self.now
-                member.tick_at = when
-                self.at(when, self.tick, member, member.life, when)
+                self.tick_at(member, due, when)
+
+    def tick_at(self, member: Member, due: int, when: int) -> None:
+        """Look then, in true time, whether the deadline `due` has come."""
+        if when < self.now:
+            when = self.now
+        member.tick_at = when
+        member.looked = due
+        self._order += 1
+        heapq.heappush(self._queue, (when, self._order, self.tick, (member, member.life, when)))
+
+    def look_anew(self, member: Member) -> None:
+        """The same, when the tick that the bed waits for, if any, is not to come."""
+        member.tick_at, member.looked = NEVER, None
+        self.look(member)
 
     def tick(self, member: Member, life: int, when: int) -> None:
-        if member.life != life or member.tick_at != when:
+        core = member.core
+        if member.tick_at != when or member.life != life or core is None:
             return
-        member.tick_at = NEVER
-        due = None if member.core is None else member.core.next_deadline
-        if due is not None and member.clock(self.now) >= due:
-            self.step(member.name, Tick())
+        due = core.next_deadline
+        if due is not None and self.now * member.rate // 1000 + member.offset_ns >= due:
+            member.tick_at, member.looked = NEVER, None
+            self.step(member.name, TICK)
         else:
-            self.look(member)
+            self.look_anew(member)
 
     def drift(self, name: str, rate: int) -> None:
         """The clock of `name` goes on from here at `rate` thousandths of true time."""
         member = self.members[name]
         member.offset_ns = member.clock(self.now) - self.now * rate // 1000
         member.rate = rate
-        member.tick_at = NEVER
-        self.look(member)
+        self.look_anew(member)
 
     def run(self, ms: float) -> None:
         """Let `ms` of true time pass."""
         end = self.now + int(ms * MS)
         queue, pop = self._queue, heapq.heappop
-        while queue and queue[0][0] <= end:
+        while queue[0][0] <= end:
             when, _, do, arguments = pop(queue)
             if when > self.now:
                 self.now = when

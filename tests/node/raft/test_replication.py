@@ -178,10 +178,10 @@ def test_a_refusal_for_the_log_still_renews_the_promise_but_an_old_term_does_not
 def test_a_sync_of_cut_entries_does_not_count_for_their_successors() -> None:
     """3.1: what is flushed is told by token, and a truncation takes it back."""
     log = Log(entries(1, 1), NOBODY)
-    log.entries.append(entry(3, 1))
+    log.append(entry(3, 1))
     log.handed_over(1)
     log.truncate(3)
-    log.entries.extend([entry(3, 2), entry(4, 2)])
+    log.extend([entry(3, 2), entry(4, 2)])
     log.handed_over(2)
     log.persisted(1)
     assert log.flushed == 2

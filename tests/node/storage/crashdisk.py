@@ -23,7 +23,8 @@ class File(msgspec.Struct):
 
 
 def _put(data: bytearray, offset: int, written: bytes) -> None:
-    data.extend(bytes(max(0, offset - len(data))))
+    if offset > len(data):
+        data.extend(bytes(offset - len(data)))
     data[offset : offset + len(written)] = written
 
 
