@@ -57,8 +57,9 @@ class Bed:
         params: dict[str, Any],
         clients: int,
         direct: dict[str, tuple[str, int]] | None = None,
+        run: str = "bench",
     ) -> Client:
-        """A recorded client that follows the leader and never waits between operations."""
+        """A recorded client that follows the leader and never waits between operations; `run` names its session."""
         workload = registry.load("register", params)
         addresses = direct or {name: self.links[f"c{number}-{name}"] for name in self.cluster.names}
         client = Client(
@@ -68,7 +69,7 @@ class Bed:
             recorder,
             addresses,
             clients,
-            "bench",
+            run,
             1,
             0.0,
             2000,
@@ -107,7 +108,9 @@ class Bed:
 async def open_bed(
     folder: Path, *, nodes: int, clients: int, kind: Any = "toxiproxy", options: Any = None
 ) -> AsyncIterator[Bed]:
+    """`kind` "direct": no link servers, everyone dials everyone."""
     layout = Layout()
+    direct = kind == "direct"
     plan = Plan(nodes=nodes, clients=clients, node=options or {})
     origin = monotonic_ns()
     system = raft.RaftSystem(plan, 1, "bench", layout, folder / "nodes", origin)
@@ -123,7 +126,7 @@ async def open_bed(
             servers = list(dict.fromkeys(link.server for link in links))
             link_set = LinkSet(
                 warden,
-                kind,
+                "toxiproxy" if direct else kind,
                 api=layout.api_addresses(servers),
                 log_folder=folder / "links",
                 framer=raft.framer if kind == "embedded" else None,
@@ -131,13 +134,14 @@ async def open_bed(
             cluster = Cluster(
                 warden, link_set, system, system.names, facts, folder / "nodes", nursery
             )
-            system.prepare({link.name: link.listen for link in links})
+            dialled = {link.name: link.upstream if direct else link.listen for link in links}
+            system.prepare(dialled)
             async with trio.open_nursery() as starting:
-                starting.start_soon(link_set.start, links)
+                starting.start_soon(link_set.start, [] if direct else links)
                 for name in system.names:
                     starting.start_soon(cluster.start, name)
             try:
-                yield Bed(cluster, {link.name: link.listen for link in links}, folder, layout)
+                yield Bed(cluster, dialled, folder, layout)
             finally:
                 cluster.closing = True
                 with trio.move_on_after(STOP_S, shield=True):
