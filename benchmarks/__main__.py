@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-ALL = ("recorder", "startup", "throughput", "ending")
+ALL = ("recorder", "startup", "throughput", "ending", "restart")
 
 
 def main() -> None:
