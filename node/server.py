@@ -43,11 +43,12 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    Requests,
     SaveSnapshot,
     Shutdown,
     Tick,
 )
-from node.raft.election import LEADING
+from node.raft.election import LEADER, LEADING
 from node.raft.messages import (
     DATA,
     REPLIES,
@@ -81,6 +82,8 @@ from node.transport import (
 EXIT_DATA: Final = 65
 EXIT_FATAL: Final = 70
 EXIT_DISK: Final = 74
+SUBMIT_WAIT_NS: Final = 10_000_000
+"""Commands wait for no longer than this for earlier ones: several times what a quorum takes on a host that is not busy."""
 HELD_NS: Final = 500_000_000
 """How long the bugs that acknowledge early keep the bytes in user space."""
 _REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot, TimeoutNow, ReadIndex)
@@ -133,8 +136,12 @@ class Server:
         self._connections: dict[int, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._dirty: set[Connection] = set()
-        self._submits: list[tuple[int, bytes]] = []
-        """Commands that arrived in this turn: proposed together at its end, so that one append carries them."""
+        self._submits: list[Propose] = []
+        """Commands that arrived and are not proposed yet: one append and one sync shall carry them together."""
+        self._submit_due = 0
+        """True time at which they are proposed in any case."""
+        self._reads_wait = False
+        """Reads arrived in this turn that one round is to serve."""
         self._until: int | None = None
         """True time at which a node that was told to stop stops in any case."""
         self._successor = ""
@@ -314,6 +321,8 @@ class Server:
             wait = min(wait, self._until - true)
         if self._held_since is not None:
             wait = min(wait, self._held_since + HELD_NS - true)
+        if self._submits:
+            wait = min(wait, self._submit_due - true)
         for operator in self._operators.values():
             wait = min(wait, operator.deadline - true)
         if (piece_due := self.snapshots.deadline) is not None:
@@ -324,12 +333,9 @@ class Server:
     def _turn(self) -> None:
         """Timers, then everything that may leave, then the sync, then what rested on it."""
         self._turns += 1
-        if self._submits:
-            submits, self._submits = self._submits, []
-            last = len(submits) - 1
-            for position, (token, command) in enumerate(submits):
-                self.step(Propose(token, command, zlib.crc32(command), position < last))
         true = self.clock.true()
+        if self._submits or self._reads_wait:
+            self._request(true)
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
             self.step(Tick())
@@ -354,6 +360,20 @@ class Server:
             self.syncer.here(batch)
             self.step(Persisted(batch.token))
             self._leave()
+
+    def _request(self, true: int) -> None:
+        """Hand the core what clients asked for. Commands wait while earlier ones are on their way to the quorum, as Nagle's
+        algorithm has small segments wait (RFC 896): under load appends, syncs and answers are then few and full.
+        """
+        raft = self.raft
+        submits: list[Propose] = []
+        if self._submits and (
+            raft.commit >= raft.log.last_index or true >= self._submit_due or raft.state != LEADER
+        ):
+            submits, self._submits = self._submits, []
+        if submits or self._reads_wait:
+            self._reads_wait = False
+            self.step(Requests(submits))
 
     def _observe(self, true: int) -> None:
         """Tell where this member stands, and how its lease does."""
@@ -592,9 +612,13 @@ class Server:
         deadline = true + request.remaining_ms * 1_000_000
         self._tokens[token] = Waiting(connection, request.id, deadline, key)
         if isinstance(request, wire.Get):
-            self.step(Read(token, request.mode))
+            self._reads_wait |= request.mode == "readindex"
+            self.step(Read(token, request.mode, True))
         else:
-            self._submits.append((token, request.command))
+            if not self._submits:
+                self._submit_due = true + SUBMIT_WAIT_NS
+            command = request.command
+            self._submits.append(Propose(token, command, zlib.crc32(command), True))
 
     # ---- admin ----------------------------------------------------------------------------------------------------
 

@@ -88,10 +88,22 @@ class Propose(msgspec.Struct, frozen=True, gc=False):
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):
-    """A client read; mode is "local", "readindex" or "lease". Answered by ReadReady or Failed."""
+    """A client read; mode is "local", "readindex" or "lease". Answered by ReadReady or Failed.
+
+    `more`: what waits for a round goes on waiting until Requests, which follows at once.
+    """
 
     token: int
     mode: str
+    more: bool = False
+
+
+class Requests(msgspec.Struct, frozen=True, gc=False):
+    """Commands that are taken together, and the end of a row of reads: one append to each member carries the commands and the
+    round of the reads.
+    """
+
+    proposals: Sequence[Propose]
 
 
 class Persisted(msgspec.Struct, frozen=True, gc=False):
@@ -199,6 +211,7 @@ Input = (
     | Disconnected
     | Propose
     | Read
+    | Requests
     | Persisted
     | Tick
     | ManualVote

@@ -55,6 +55,7 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
+    Requests,
     ResetElectionTimeout,
     ResetMembers,
     SetReadonly,
@@ -419,6 +420,15 @@ class Raft:
         self.pending[self.log.last_index + 1] = propose.token
         self._append(DATA, propose.data, propose.crc, propose.more)
 
+    def on_requests(self, requests: Requests) -> None:
+        for propose in requests.proposals:
+            self.on_propose(propose)
+        if self.state in LEADING:
+            reads.start_round(self)
+            replication.fill_all(self)
+        elif self.asks:
+            reads.ask(self)
+
     def out_admin(self, done: AdminDone) -> None:
         self.out.admin.append(done)
 
@@ -585,6 +595,7 @@ def _report_term(raft: Raft, term: int, previous: int, reason: str) -> None:
 _INPUTS: Final[Mapping[type, Callable[[Raft, Any], None]]] = {
     Propose: Raft.on_propose,
     Read: Raft.on_read,
+    Requests: Raft.on_requests,
     Persisted: Raft.on_persisted,
     Tick: Raft.on_tick,
     Disconnected: Raft.on_disconnected,

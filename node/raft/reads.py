@@ -63,7 +63,7 @@ class Asks:
 
 def on_read(raft: Raft, read: Read) -> None:
     """Answer, refuse, or wait for a round or for the leader."""
-    mode, token = read.mode, read.token
+    mode, token, more = read.mode, read.token, read.more
     if raft.witness:
         raft.fail(token, "witness", True)
     elif mode == "local":
@@ -74,12 +74,13 @@ def on_read(raft: Raft, read: Read) -> None:
         if mode == "lease":
             on_lease_read(raft, token)
         else:
-            on_index_read(raft, token)
+            on_index_read(raft, token, more)
     elif raft.bugs.breaks("follower_local_read"):
         ready(raft, token)
     elif mode == "readindex" and raft.leader_id:
         raft.asks.waiting.append(token)
-        ask(raft)
+        if not more:
+            ask(raft)
     else:
         raft.fail(token, "not_leader", True)
 
@@ -138,18 +139,22 @@ def on_lease_read(raft: Raft, token: int) -> None:
 # ---- read index ----------------------------------------------------------------------------------
 
 
-def on_index_read(raft: Raft, token: int) -> None:
+def on_index_read(raft: Raft, token: int, more: bool) -> None:
     skip = raft.commit >= raft.term_start and raft.bugs.breaks("readindex_no_round")
     if skip or raft.bugs.breaks("read_no_check"):
         ready(raft, token)
         return
     raft.rounds.waiting.append(token)
-    start_round(raft)
+    if not more:
+        start_round(raft)
 
 
 def start_round(raft: Raft) -> None:
     """Begin a round for everything that waits, unless one is in progress or the own-term entry is
     not committed.
+
+    New entries carry it; who gets none gets a heartbeat. A disk so slow that the entries' answers are late holds up no read
+    for longer than a heartbeat's period: heartbeats carry the round too.
     """
     rounds = raft.rounds
     if rounds.open or not rounds.waiting:
@@ -159,8 +164,10 @@ def start_round(raft: Raft) -> None:
     rounds.number += 1
     rounds.index = raft.commit
     rounds.open, rounds.waiting = rounds.waiting, []
+    replication.fill_all(raft)
     for peer in raft.peers.values():
-        replication.heartbeat(raft, peer)
+        if peer.round < rounds.number:
+            replication.heartbeat(raft, peer)
     if quorums.agrees(raft, (raft.name,)):
         on_round_acknowledged(raft)
 

@@ -60,6 +60,7 @@ class Replicator:
         "probing",
         "readonly",
         "readonly_index",
+        "round",
         "sent",
         "witness",
     )
@@ -81,6 +82,8 @@ class Replicator:
         self.heartbeat_due = now_ns
         self.last_rpc_send = now_ns
         """Send time of the newest answered request; a new leader's grace before that."""
+        self.round = 0
+        """The read round that the newest request carries."""
         self.acked_round = 0
         self.readonly = False
         self.readonly_index = 0
@@ -131,6 +134,7 @@ def send(raft: Raft, peer: Replicator, prev: int, entries: list[Entry]) -> int:
     if len(sent) >= SENT_MAX:
         del sent[next(iter(sent))]
     sent[call] = raft.now
+    peer.round = raft.rounds.number
     prev_term = raft.log.term_at(prev)
     message = AppendEntries(
         raft.term, call, prev, prev_term, raft.commit, raft.rounds.number, entries

@@ -44,6 +44,7 @@ from node.raft.effects import (
     Read,
     ReadReady,
     Received,
+    Requests,
     ResetElectionTimeout,
     ResetMembers,
     SaveSnapshot,
@@ -660,6 +661,21 @@ class Bed:
         self.properties.payloads[crc] = self._token
         self.step(name, Propose(self._token, data, crc, more))
         return self._token
+
+    def request(self, name: str, proposals: int, reads: int) -> tuple[list[int], list[int]]:
+        """So many commands and ReadIndex reads that came together; gives their tokens."""
+        proposed: list[Propose] = []
+        for _ in range(proposals):
+            data = self.command(self.next_token())
+            crc = zlib.crc32(data)
+            self.properties.payloads[crc] = self._token
+            proposed.append(Propose(self._token, data, crc, True))
+        asked = [Read(self.next_token(), "readindex", True) for _ in range(reads)]
+        for read in asked:
+            self.properties.reads[read.token] = Asked(read.mode, self.properties.acknowledged)
+            self.step(name, read)
+        self.step(name, Requests(proposed))
+        return [p.token for p in proposed], [read.token for read in asked]
 
     def retry(self, name: str, token: int) -> None:
         """The command of `token`, which was not answered, once more."""

@@ -157,6 +157,41 @@ def test_one_round_serves_all_that_waited_at_its_start_and_later_ones_the_next()
     assert [event.fields["count"] for event in bed.named("readindex")] == [1, 4]
 
 
+def test_what_comes_together_leaves_together() -> None:
+    """One append a member carries the commands and the round that serves all reads."""
+    bed = led()
+    sent = len(bed.sent)
+    proposed, asked = bed.request("n1", 3, 2)
+    appends = [m for _, _, _, m in bed.sent[sent:] if isinstance(m, AppendEntries)]
+    number = bed.core("n1").rounds.number
+    assert [(len(m.entries), m.round) for m in appends] == [(3, number), (3, number)]
+    bed.run(20)
+    assert all(bed.answers[token] for token in proposed)
+    assert all(isinstance(bed.answers[token], ReadReady) for token in asked)
+    assert [event.fields["count"] for event in bed.named("readindex")] == [2]
+
+
+def test_reads_that_came_with_commands_wait_for_no_slow_disk() -> None:
+    """The answers to the entries are held up; the next heartbeats carry the round too."""
+    bed = led()
+    for name in ("n2", "n3"):
+        bed.members[name].disk.delay_ns = 300 * MS
+    proposed, asked = bed.request("n1", 1, 1)
+    bed.run(bed.options.heartbeat_ms + 5)
+    assert isinstance(bed.answers[asked[0]], ReadReady)
+    assert proposed[0] not in bed.answers
+
+
+def test_what_comes_together_at_a_follower_is_asked_together() -> None:
+    """Commands are refused, reads share one request to the leader."""
+    bed = led()
+    proposed, asked = bed.request("n2", 1, 3)
+    assert bed.answers[proposed[0]] == Failed(proposed[0], "not_leader", True, "n1")
+    assert len(asks(bed)) == 1
+    bed.run(20)
+    assert all(isinstance(bed.answers[token], ReadReady) for token in asked)
+
+
 def test_a_late_answer_to_the_previous_round_does_not_complete_this_one() -> None:
     """Section 5 row 26: n3's answer to the first round arrives after n1 was cut off and asked again."""
     bed = led()

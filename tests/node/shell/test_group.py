@@ -298,3 +298,21 @@ async def test_a_refused_admin_request_says_why(group: Group) -> None:
                 await admin._ask(what, **fields)
         assert (await admin.status())["pid"] == group.processes[leader].pid
     assert group.processes[leader].poll() is None
+
+
+async def test_commands_wait_for_earlier_ones_but_not_for_ever() -> None:
+    """RFC 896, with a bound: nothing is committed while the followers stand still, yet every command gets into the log."""
+    with Group(3, check_quorum=False) as stalled:
+        stalled.start_all()
+        leader = await stalled.leader()
+        for name in stalled.others(leader):
+            stalled.signal(name, signal.SIGSTOP)
+        before = (await stalled.status(leader))["last_index"]
+        clients = [stalled.client(leader, f"s{number}") for number in range(3)]
+        async with trio.open_nursery() as nursery:
+            for number, client in enumerate(clients, 1):
+                nursery.start_soon(client.call, "write", "x", number, None, 60_000)
+                reached = before + number
+                await stalled.until(leader, lambda s, to=reached: s["last_index"] == to)
+            assert (await stalled.status(leader))["commit"] < before + 1
+            nursery.cancel_scope.cancel()
