@@ -21,6 +21,9 @@ from harness.recorder import Recorder, monotonic_ns
 from harness.seeds import stream
 from workloads import registry
 
+TURNS = 32
+"""Operations of one client after which the others get theirs."""
+
 
 def header() -> schema.HistoryHeader:
     return schema.HistoryHeader(
@@ -71,6 +74,14 @@ class Instant:
 
     async def call(self, f: str, key: str, value: Any, mode: str | None, ms: int) -> Outcome:
         return Outcome({**value, "swapped": True} if f == "cas" else value)
+
+    async def calls(self, first: Any, then: Any) -> None:
+        turns, call = 0, first
+        while call is not None:
+            turns += 1
+            call = then(await self.call(*call))
+            if turns % TURNS == 0:
+                await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
         pass

@@ -9,14 +9,14 @@ session on a new connection. Nothing is retried unless the plan says so; then on
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
 from harness.plan import ClientStream
 from harness.recorder import Recorder, monotonic_ns
 from harness.seeds import Stream, stream
-from harness.systems.raft import Outcome, RaftSystem
+from harness.systems.raft import Call, Outcome, RaftSystem
 from workloads.generator import DONE, PENDING, Completion, Context, Generator, Op
 
 IDLE_S = 0.005
@@ -33,7 +33,12 @@ RETRY_PAUSE_S = 0.01
 class _Asked:
     """One operation under way: its newest outcome (None: none came), and the first reason for doubt over all attempts."""
 
-    def __init__(self, deadline: float) -> None:
+    __slots__ = ("deadline", "doubtful", "final", "newest", "number", "op")
+
+    def __init__(self, number: int, op: Op, final: bool, deadline: float) -> None:
+        self.number = number
+        self.op = op
+        self.final = final
         self.deadline = deadline
         self.newest: Outcome | None = None
         self.doubtful = ""
@@ -113,7 +118,10 @@ class Client:
                     await trio.sleep(IDLE_S)
                     continue
                 assert isinstance(op, Op)
-                await self._perform(op, False, scope)
+                if self.rate == 0 and self.retry == "none":
+                    await self._stream(op, scope)
+                else:
+                    await self._perform(op, False, scope)
                 if scope.cancel_called:
                     return True  # answered at the last moment: what comes next needs a scope of its own
                 turns += 1
@@ -137,27 +145,67 @@ class Client:
 
         The deadline moves on in steps of a sixty-fourth of the operation's time: to move it costs as much as to record.
         """
+        asked = self._begin(op, final, scope)
+        try:
+            await self._ask(op, asked)
+        finally:
+            # Also when cancelled with a request perhaps on its way: then nobody knows.
+            self._end(asked)
+
+    async def _stream(self, op: Op, scope: trio.CancelScope) -> None:
+        """Operations back to back until one of them is not ok: each begins when the one before is answered, in the task that
+        has read the answer. As with _perform, the deadline of `scope` is always that of the operation under way.
+        """
+        asked = self._begin(op, False, scope)
+        open_ = True
+
+        def answered(outcome: Outcome) -> Call | None:
+            nonlocal asked, open_
+            asked.newest = outcome
+            if outcome.kind != "ok":
+                return None
+            open_ = False
+            self._end(asked, hold=True)
+            op = None if self.stop else self.generator.next(self._context)
+            if not isinstance(op, Op):
+                self.recorder.flush()
+                return None
+            asked = self._begin(op, False, scope)
+            open_ = True
+            return op.f, op.key or "", op.value, op.mode, self.op_timeout_ms
+
+        call = op.f, op.key or "", op.value, op.mode, self.op_timeout_ms
+        try:
+            await self._connection.calls(call, answered)
+        finally:
+            if open_:
+                self._end(asked)
+
+    def _begin(self, op: Op, final: bool, scope: trio.CancelScope) -> _Asked:
+        """Record that `op` is asked for, on the session's connection, and give `scope` its deadline."""
         if self._connection is None:
             session = f"{self.run_id}/{self.process}"
             self._connection = self.system.client(self.addresses[self.node], session)
         number = self.recorder.invoke(
             self.process, op.f, op.key, op.value, self.node, op.mode, final=final
         )
-        asked = _Asked(trio.current_time() + self.op_timeout_ms / 1000)
+        asked = _Asked(number, op, final, trio.current_time() + self.op_timeout_ms / 1000)
         if not 0 <= asked.deadline - scope.deadline < self._slack_s:
             scope.deadline = asked.deadline
-        try:
-            await self._ask(op, asked)
-        finally:
-            # Also when cancelled with a request perhaps on its way: then nobody knows.
-            outcome = asked.newest
-            if outcome is None and self._connection.sent:
-                asked.doubtful = asked.doubtful or "timeout"
-            kind = self.newest = self._record(number, op, asked, final)
-            if outcome is None:
-                self._avoided[self.node] = trio.current_time() + AVOID_S
-            if kind != "ok":
-                self._elsewhere(outcome.leader if outcome is not None else "")
+        return asked
+
+    def _end(self, asked: _Asked, hold: bool = False) -> None:
+        """Record what became of it, and choose where to go on. `hold`: what follows at once is written with it."""
+        outcome = asked.newest
+        if outcome is None and self._connection.sent:
+            asked.doubtful = asked.doubtful or "timeout"
+        elif outcome is not None and outcome.kind == "info":
+            asked.doubtful = asked.doubtful or outcome.error or "unknown"
+        kind = self.newest = self._record(asked, hold)
+        if outcome is None:
+            self._avoided[self.node] = trio.current_time() + AVOID_S
+        if kind != "ok":
+            self._elsewhere(outcome.leader if outcome is not None else "")
 
     async def _ask(self, op: Op, asked: _Asked) -> None:
         """Once; with retry = "session" again, under the same number, until somebody says ok. The deadline is the caller's."""
@@ -184,37 +232,35 @@ class Client:
             await trio.sleep(RETRY_PAUSE_S)
             call = connection.retry
 
-    def _record(self, number: int, op: Op, asked: _Asked, final: bool) -> str:
+    def _record(self, asked: _Asked, hold: bool) -> str:
         """ok if an attempt said so; info if any attempt is in doubt; else the definite failure. info ends the process."""
         outcome = asked.newest
         if outcome is not None and outcome.kind == "ok":
-            self._finish(
-                number, "ok", op, outcome.value, outcome.term, outcome.log_index, None, final
-            )
+            self._finish(asked, "ok", outcome.value, outcome.term, outcome.log_index, None, hold)
             self._refused.clear()
             return "ok"
-        kind = "info" if asked.doubtful else "fail"
+        kind: Literal["fail", "info"] = "info" if asked.doubtful else "fail"
         error = asked.doubtful
         if not error:
             error = "timeout before anything was sent" if outcome is None else outcome.error or ""
-        self._finish(number, kind, op, op.value, None, None, error, final)
+        self._finish(asked, kind, asked.op.value, None, None, error, False)
         if kind == "info" or outcome is None:
             self.close()
         return kind
 
     def _finish(
         self,
-        number: int,
-        kind: Any,
-        op: Op,
+        asked: _Asked,
+        kind: Literal["ok", "fail", "info"],
         value: Any,
         term: int | None,
         log_index: int | None,
         error: str | None,
-        final: bool,
+        hold: bool,
     ) -> None:
+        op = asked.op
         self.recorder.complete(
-            number,
+            asked.number,
             kind,
             self.process,
             op.f,
@@ -225,7 +271,8 @@ class Client:
             term,
             log_index,
             error,
-            final,
+            asked.final,
+            hold,
         )
         if kind == "ok" and op.f != "read":
             self.write_ns = monotonic_ns()

@@ -1,7 +1,7 @@
 """The only writers of a run's records. Plain synchronous objects: stamp and write are one step of one thread.
 
-An event is in the kernel's hands (one os.write) before `record` returns, so a kill -9 of the harness loses nothing that a
-client had already sent.
+An event is in the kernel's hands (one os.write) before its call returns, so a kill -9 of the harness loses nothing that a
+client had already sent. Only a completion which the same client's next invocation follows at once may share its write.
 """
 
 from __future__ import annotations
@@ -31,15 +31,27 @@ class Lines:
         self._buffer = bytearray()
         self.write(header)
 
-    def write(self, record: msgspec.Struct) -> None:
-        self._encoder.encode_into(record, self._buffer)
+    def hold(self, record: msgspec.Struct) -> None:
+        """Keep a record for the next write."""
+        self._encoder.encode_into(record, self._buffer, -1)
         self._buffer += b"\n"
+
+    def write(self, record: msgspec.Struct) -> None:
+        self.hold(record)
+        self.flush()
+
+    def flush(self) -> None:
+        """Everything held is in the kernel's hands when this returns."""
+        if not self._buffer:
+            return
         written = os.write(self._fd, self._buffer)
         while written < len(self._buffer):
-            written += os.write(self._fd, memoryview(self._buffer)[written:])
+            written += os.write(self._fd, bytes(self._buffer[written:]))
+        self._buffer.clear()
 
     def close(self) -> None:
         if self._fd >= 0:
+            self.flush()
             os.close(self._fd)
             self._fd = -1
 
@@ -100,13 +112,15 @@ class Recorder:
         log_index: int | None = None,
         error: str | None = None,
         final: bool = False,
+        hold: bool = False,
     ) -> int:
-        """Record the completion of `op`; returns its time."""
+        """Record the completion of `op`; returns its time. `hold`: the next record, or `flush`, writes it."""
         index = self._index
         self._index += 1
         self.counts[type_] += 1
         stamp = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._origin
-        self._lines.write(
+        write = self._lines.hold if hold else self._lines.write
+        write(
             schema.HistoryEvent(
                 index=index,
                 time=stamp,
@@ -125,6 +139,10 @@ class Recorder:
             )
         )
         return stamp
+
+    def flush(self) -> None:
+        """Write what is held."""
+        self._lines.flush()
 
     def close(self) -> None:
         self._lines.close()

@@ -20,6 +20,7 @@ from node import api
 __all__ = [
     "AdminClient",
     "AdminError",
+    "Call",
     "Outcome",
     "RaftSystem",
     "bugs",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Outcome = api.Outcome
+Call = api.Call
 AdminClient = api.AdminClient
 AdminError = api.AdminError
 

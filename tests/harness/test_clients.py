@@ -40,6 +40,12 @@ class Connection:
         self.seq += 1
         return await self._ask()
 
+    async def calls(self, first: Any, then: Any) -> None:
+        call = first
+        while call is not None:
+            call = then(await self.call(*call))
+            await trio.lowlevel.checkpoint()
+
     async def retry(self, f: str, key: Any, value: Any, mode: Any, ms: int) -> Outcome:
         return await self._ask()
 
