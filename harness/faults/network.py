@@ -100,17 +100,24 @@ class SlowLinks:
         report = await links.lift(self.step.id)
         late = {name for name in self.slowed if links.table.desired(name) == HEALTHY}
         fastest: dict[str, float] = {}
-        give_up = trio.current_time() + HEAL_S
-        # One quick answer is enough: a busy host is slow now and then, a slow link always.
-        while late and trio.current_time() < give_up:
-            for name, ms in (await self._times(sorted(late), self.delay_ms)).items():
+        slow_ms = SLOW_SHARE * 2 * self.delay_ms
+
+        async def look(names: list[str]) -> None:
+            for name, ms in (await self._times(names, self.delay_ms)).items():
                 fastest[name] = min(ms, fastest.get(name, math.inf))
-            slow_ms = SLOW_SHARE * 2 * self.delay_ms
-            late = {
+            late.difference_update(
                 name
-                for name in late
-                if self._running(name) and fastest.get(name, math.inf) >= slow_ms
-            }
+                for name in names
+                if not self._running(name) or fastest.get(name, math.inf) < slow_ms
+            )
+
+        # One quick answer is enough: a busy host is slow now and then, a slow link always. All at once they are quick to
+        # ask, but make each other slow.
+        with trio.move_on_after(HEAL_S):
+            await look(sorted(late))
+            while late:
+                for name in sorted(late):
+                    await look([name])
         outcome, because = "installed", None
         if report.indeterminate:
             outcome, because = "indeterminate", report.because

@@ -17,6 +17,7 @@ from benchmarks.bed import Bed, open_bed
 from checkers.records.schema import FaultsHeader
 from harness.cluster import Cluster
 from harness.expansion import expand
+from harness.faults import network
 from harness.faults.base import Scene
 from harness.faults.evidence import LagMeter, probe_links
 from harness.faults.partition import Partition
@@ -244,6 +245,33 @@ async def test_a_cut_of_dead_nodes_proves_nothing(tmp_path: Path) -> None:
         evidence = await KINDS["partition"](stage, step).install()
         assert evidence.outcome == "indeterminate"
         assert "no target of the cut runs" in (evidence.because or "")
+
+
+async def test_links_whose_pings_make_each_other_slow_are_proved_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy host: of pings that are under way together none is quick."""
+    under_way = 0
+    plain = network.answers
+
+    async def jammed(address: tuple[str, int], deadline_s: float) -> bool:
+        nonlocal under_way
+        under_way += 1
+        try:
+            await trio.lowlevel.checkpoint()
+            if under_way > 1:
+                await trio.sleep(0.2)
+            return await plain(address, deadline_s)
+        finally:
+            under_way -= 1
+
+    async with scene(tmp_path) as (_, stage):
+        step = Step(id="o", kind="latency", at_s=0.0, args={"links": [["n1", "all"]], "ms": 60})
+        fault = KINDS["latency"](stage, step)
+        assert (await fault.install()).outcome == "installed"
+        monkeypatch.setattr(network, "answers", jammed)
+        evidence = await fault.heal()
+    assert (evidence.outcome, evidence.because) == ("installed", None)
 
 
 async def test_latency_that_stays_after_its_heal_is_indeterminate(
