@@ -59,7 +59,7 @@ class SlowLinks:
         report = await scene.cluster.links.apply(
             step.id, {name: Latency(delay_ms) for name in names}
         )
-        times = await self._times(names, delay_ms)
+        times = await self._times(names, 1.0 + 4 * delay_ms / 1000)
         quick = sorted(name for name, ms in times.items() if ms < SLOW_SHARE * 2 * delay_ms)
         outcome, because = "installed", None
         if report.indeterminate:
@@ -77,12 +77,12 @@ class SlowLinks:
             end=report.time_end_ns,
         )
 
-    async def _times(self, names: list[str], delay_ms: int) -> dict[str, float]:
+    async def _times(self, names: list[str], deadline_s: float) -> dict[str, float]:
         times: dict[str, float] = {}
 
         async def one(name: str) -> None:
             begin = monotonic_ns()
-            if await answers(self.scene.addresses[name], 1.0 + 4 * delay_ms / 1000):
+            if await answers(self.scene.addresses[name], deadline_s):
                 times[name] = round((monotonic_ns() - begin) / 1e6, 2)
 
         async with trio.open_nursery() as nursery:
@@ -102,8 +102,8 @@ class SlowLinks:
         fastest: dict[str, float] = {}
         slow_ms = SLOW_SHARE * 2 * self.delay_ms
 
-        async def look(names: list[str]) -> None:
-            for name, ms in (await self._times(names, self.delay_ms)).items():
+        async def look(names: list[str], deadline_s: float) -> None:
+            for name, ms in (await self._times(names, deadline_s)).items():
                 fastest[name] = min(ms, fastest.get(name, math.inf))
             late.difference_update(
                 name
@@ -111,13 +111,13 @@ class SlowLinks:
                 if not self._running(name) or fastest.get(name, math.inf) < slow_ms
             )
 
-        # One quick answer is enough: a busy host is slow now and then, a slow link always. All at once they are quick to
-        # ask, but make each other slow.
+        # One quick answer is enough: a busy host is slow now and then, a slow link always. Asked all at once they make each
+        # other slow, and asked one by one nobody waits for one that does not answer.
         with trio.move_on_after(HEAL_S):
-            await look(sorted(late))
+            await look(sorted(late), 1.0 + 4 * self.delay_ms / 1000)
             while late:
                 for name in sorted(late):
-                    await look([name])
+                    await look([name], slow_ms / 1000)
         outcome, because = "installed", None
         if report.indeterminate:
             outcome, because = "indeterminate", report.because
