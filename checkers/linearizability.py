@@ -32,10 +32,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from checkers.judging import Judge, resolve
-from checkers.partwise import Decision, Limits
+from checkers.partwise import Decision, Limits, Whole
 from checkers.records.fitness import operations, unfit_reasons
-from checkers.records.reading import RecordsError, read_history
+from checkers.records.reading import RecordsError, open_history
 from checkers.records.schema import Finding, HistoryEvent
+from checkers.registers import RegisterJudge
+from porcupine.recorded import accepted_registers
 
 FORMAT: Final = "driftline-linearizability"
 VERSION: Final = 1
@@ -185,12 +187,15 @@ class Subject(msgspec.Struct, frozen=True):
     model: str
     crc: str
     recovered: bool = False
+    whole: Whole | None = None
+    """Where most of it is settled: it is fit to be a history, and `events` are those of the other parts."""
 
 
-def open_subject(history: Path, model: str | None) -> Subject:
+def open_subject(history: Path, model: str | None, deadline: float | None = None) -> Subject:
     """A history of ours by the judge its header names, or one of another tool by its format's; RecordsError if neither.
 
-    `model` takes precedence over the header's: a name of checkers.formats.MODELS, or 'module:function'.
+    `model` takes precedence over the header's: a name of checkers.formats.MODELS, or 'module:function'. What can be
+    settled at once is, until the `deadline`.
     """
     from checkers.formats import MODELS, open_foreign
     from checkers.formats.foreign import judge_named
@@ -205,12 +210,31 @@ def open_subject(history: Path, model: str | None) -> Subject:
             foreign.crc,
             foreign.recovered,
         )
-    read = read_history(history)
-    workload = read.header.workload
+    opened = open_history(history)
+    workload = opened.header.workload
     name = workload.model if model is None else model
     # Parameters are the header's own model's; another one gets them as well, and may refuse them.
     judge = judge_named(name) if name in MODELS else resolve(name, workload.params)
+    settled = _settled(opened.lines, judge, deadline)
+    if settled is not None:
+        events, whole = settled
+        return Subject(events, judge, HISTORY_FILE, name, opened.crc, opened.torn, whole)
+    read = opened.history()
     return Subject(read.events, judge, HISTORY_FILE, name, read.crc, read.recovered)
+
+
+def _settled(
+    lines: bytes, judge: Judge, deadline: float | None
+) -> tuple[list[HistoryEvent], Whole] | None:
+    """The events that are left once the parts are settled that can be, without an object for each of their operations."""
+    if not (isinstance(judge, RegisterJudge) and judge.plain):
+        return None
+    left = None if deadline is None else deadline - monotonic()
+    found = accepted_registers(lines, left)
+    if found is None:
+        return None
+    events = msgspec.json.Decoder(HistoryEvent).decode_lines(found.rest)
+    return events, Whole(found.operations, found.aside, found.largest, found.accepted)
 
 
 def judge_history(
@@ -229,9 +253,12 @@ def judge_history(
     """
     begin = monotonic()
     note(LinearizabilityResult(history_crc="", status="unknown", because="reading the history"))
-    subject = open_subject(history, model)
+    subject = open_subject(history, model, deadline)
     crc = subject.crc
-    unfit = [reason.replace(HISTORY_FILE, subject.file) for reason in unfit_reasons(subject.events)]
+    unfit: list[str] = []
+    if subject.whole is None:
+        reasons = unfit_reasons(subject.events)
+        unfit = [reason.replace(HISTORY_FILE, subject.file) for reason in reasons]
     if unfit:
         return LinearizabilityResult(
             history_crc=crc,
@@ -240,7 +267,7 @@ def judge_history(
             recovered=subject.recovered,
             unfit=unfit,
         )
-    decision = Decision(operations(subject.events), subject.judge, subject.file)
+    decision = Decision(operations(subject.events), subject.judge, subject.file, subject.whole)
     limits = Limits(deadline, None if memory_bytes is None else search_bytes(memory_bytes))
 
     def result(final: bool) -> LinearizabilityResult:
@@ -250,7 +277,7 @@ def judge_history(
             status = "violated"
         elif open_ or not final:
             status = "unknown"
-        elif not subject.events:
+        elif decision.statistics()["operations"] == 0:
             status = "not checked"
         findings = decision.findings(limits) if status == "violated" else []
         more = decision.violations() - len(findings)

@@ -36,6 +36,8 @@ SHOWN_MAX: Final = 12
 WORDS_S: Final = 2.0
 """For the findings' words and second looks, when the time is up."""
 LEASE: Final = "lease"
+ZONES: Final = "zones"
+"""What porcupine calls the engine that settles parts of registers."""
 
 WORDS: Final = {
     "timeout": "out of time",
@@ -77,17 +79,34 @@ class Limits(msgspec.Struct, frozen=True):
         return left is not None and left <= 0
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """A history of which only a few parts are at hand: the others have an order, and nobody asks for their operations."""
+
+    operations: int
+    aside: int
+    largest: int
+    settled: int
+    """Parts that are not at hand; the zones of registers accepted them."""
+
+
 class Decision:
     """One history on its way to a verdict. `run` may take until the deadline; the rest may be asked at any time."""
 
-    def __init__(self, operations: Sequence[Operation], judge: Judge, file: str) -> None:
-        """RecordsError for an operation that the judge does not know."""
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        judge: Judge,
+        file: str,
+        whole: Whole | None = None,
+    ) -> None:
+        """RecordsError for an operation that the judge does not know. Those of settled parts are not among them."""
         self._file = file
         self._judge = judge
-        self._operations = operations
         self._rounds = 0
         self._told: dict[int, Finding] = {}
         self.parts, self.aside = split(operations, judge)
+        largest = max((len(part.operations) for part in self.parts), default=0)
+        self._whole = whole or Whole(len(operations), len(self.aside), largest, 0)
         self.objections = list(judge.objections(operations, self.aside))
 
     def run(self, limits: Limits, note: Callable[[], None] = lambda: None) -> None:
@@ -135,19 +154,23 @@ class Decision:
         causes = Counter(part.cause or "not yet looked at" for part in open_)
         why = ", ".join(WORDS.get(cause, cause) for cause, _ in causes.most_common())
         far = max(open_, key=lambda part: len(part.operations))
+        parts = len(self.parts) + self._whole.settled
         return (
-            f"{why}: {len(self.parts) - len(open_)} of {len(self.parts)} parts decided; "
+            f"{why}: {parts - len(open_)} of {parts} parts decided; "
             f"undecided {_list(_name(part.key) for part in open_)}; of {_name(far.key)} at most "
             f"{far.linearized} of {len(far.operations)} operations were put in an order"
         )
 
     def statistics(self) -> dict[str, Any]:
+        whole = self._whole
         engines = Counter(part.engine for part in self.parts if part.state != "undecided")
+        if whole.settled:
+            engines[ZONES] += whole.settled
         return {
-            "operations": len(self._operations),
-            "judged_aside": len(self.aside),
-            "parts": len(self.parts),
-            "largest_part": max((len(part.operations) for part in self.parts), default=0),
+            "operations": whole.operations,
+            "judged_aside": whole.aside,
+            "parts": len(self.parts) + whole.settled,
+            "largest_part": whole.largest,
             "parts_by_engine": dict(sorted(engines.items())),
             "steps": sum(part.steps for part in self.parts),
             "rounds": self._rounds,

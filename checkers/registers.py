@@ -33,6 +33,8 @@ class RegisterJudge:
         cas: bool = True,
         nil_is_unknown: bool = False,
     ) -> None:
+        self.plain = model is None and cas and not nil_is_unknown
+        """Read, write and cas of a register that holds None at first, in our own words (porcupine/recorded.py)."""
         self._model = porcupine.models.cas_register(initial=None) if model is None else model
         self._cas = cas
         self._nil_is_unknown = nil_is_unknown

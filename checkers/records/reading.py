@@ -59,6 +59,22 @@ class History(msgspec.Struct, frozen=True):
     crc: str = ""
 
 
+class HistoryLines(msgspec.Struct, frozen=True):
+    """history.jsonl as bytes: `lines` are the whole ones after the header; `torn` if bytes after them were cut."""
+
+    path: Path
+    header: HistoryHeader
+    lines: bytes
+    torn: bool
+    crc: str
+
+    def history(self) -> History:
+        """RecordsError for a line that is no event."""
+        decoder = msgspec.json.Decoder(HistoryEvent)
+        events, cut = _records(self.path, self.lines, decoder, "event of a history")
+        return History(self.header, events, self.torn or cut, self.crc)
+
+
 class Faults(msgspec.Struct, frozen=True):
     """faults.jsonl. A kill before the header was written leaves `header` None and nothing else."""
 
@@ -90,6 +106,11 @@ class NodeLife(msgspec.Struct, frozen=True):
 
 def read_history(path: Path) -> History:
     """A history with its header; RecordsError for anything else, also for one whose header is torn."""
+    return open_history(path).history()
+
+
+def open_history(path: Path) -> HistoryLines:
+    """A history whose events are not looked at yet; RecordsError as for `read_history`."""
     data = _bytes(path)
     if not data:
         raise RecordsError(f"{path}: the file is empty; a history begins with a header line")
@@ -103,8 +124,7 @@ def read_history(path: Path) -> History:
             f"{path}: line 1: election_timeout_ms {header.election_timeout_ms} must be positive and "
             f"max_clock_drift_ms {header.max_clock_drift_ms} not negative; restore the line as it was"
         )
-    events, cut = _records(path, body, msgspec.json.Decoder(HistoryEvent), "event of a history")
-    return History(header, events, torn or cut, f"{zlib.crc32(data):08x}")
+    return HistoryLines(path, header, body, torn, f"{zlib.crc32(data):08x}")
 
 
 def read_faults(path: Path) -> Faults:

@@ -496,7 +496,8 @@ def test_a_model_may_be_named_by_its_short_name_too(tmp_path: Path) -> None:
 
 def test_a_history_too_big_for_the_memory_limit_is_unknown(tmp_path: Path) -> None:
     """The limit ends the reading itself: MemoryError, or the interpreter's death."""
-    text = "\n".join(f"{i}: write k{i % 50} {i} [{i} {i + 1}]" for i in range(30_000))
+    # Of words, for whole numbers are settled in little memory.
+    text = "\n".join(f"{i}: write k{i % 50} w{i} [{i} {i + 1}]" for i in range(30_000))
     path = written.write(tmp_path / "history.jsonl", text)
     result = run_in_child(path, tmp_path / "out.json", 20.0, 48 << 20)
     assert result.status == "unknown"

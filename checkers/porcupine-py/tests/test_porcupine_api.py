@@ -6,6 +6,8 @@ import dataclasses
 import os
 import pickle
 import random
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -38,6 +40,17 @@ from porcupine.models import append_kv, cas_register, kv, register
 from porcupine.wgl import Search
 
 CALL, RETURN = EventKind.CALL, EventKind.RETURN
+
+
+def test_a_module_is_imported_when_something_in_it_is_asked_for() -> None:
+    code = "import sys, porcupine; print(len([m for m in sys.modules if m.startswith('porcupine.')])); "
+    code += "print(porcupine.models.register().name, porcupine.check.__module__, 'porcupine.online' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "register", "porcupine.checker", "False"]
+    assert set(porcupine.__all__) <= set(dir(porcupine))
+    assert all(getattr(porcupine, name) is not None for name in porcupine.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing_of_the_kind'"):
+        porcupine.nothing_of_the_kind  # noqa: B018
 
 
 def hard(count: int) -> list[Operation]:

@@ -17,6 +17,7 @@ mod operation;
 mod oracle;
 mod parse;
 mod problem;
+mod recorded;
 mod resident;
 mod search;
 mod values;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::clock::Clock;
 use crate::machine::Machine;
@@ -38,7 +39,7 @@ use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 4;
+const API: u32 = 5;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -457,6 +458,24 @@ fn judged_at_once<'py>(
     })
 }
 
+/// What is accepted of the lines of a register history of Driftline's: (operations, those judged aside, parts, operations
+/// of the largest, parts accepted, lines of the others). None where all of it must be read in the ordinary way.
+#[pyfunction]
+#[pyo3(signature = (lines, seconds=None))]
+#[allow(clippy::type_complexity)]
+fn recorded_registers<'py>(
+    py: Python<'py>,
+    lines: &[u8],
+    seconds: Option<f64>,
+) -> PyResult<Option<(u32, u32, u32, u32, u32, Bound<'py, PyBytes>)>> {
+    guarded(py, || {
+        let until = instant_after(seconds);
+        let mut pulse = || Python::attach(|py| py.check_signals());
+        let found = py.detach(|| recorded::judge(lines, until, &mut pulse))?;
+        Ok(found.map(|f| (f.operations, f.aside, f.parts, f.largest, f.accepted, PyBytes::new(py, &f.rest))))
+    })
+}
+
 /// For benchmarks: the best seconds of some rounds for reading a ready model's history, for getting ready for the
 /// search, and for the search. None where a history is not judged at once.
 #[pyfunction]
@@ -522,6 +541,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
     module.add_function(wrap_pyfunction!(plain, module)?)?;
     module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
+    module.add_function(wrap_pyfunction!(recorded_registers, module)?)?;
     module.add_function(wrap_pyfunction!(_bench, module)?)?;
     module.add_function(wrap_pyfunction!(gate, module)?)?;
     module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
