@@ -10,8 +10,9 @@ should hold and does not is a missed quota.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -43,12 +44,13 @@ from checkers.records.fitness import (
 from checkers.records.reading import (
     Faults,
     History,
+    HistoryLines,
     NodeLife,
     RecordsError,
     RunFacts,
     life_paths,
+    open_history,
     read_faults,
-    read_history,
     read_node_life,
     read_plan_facts,
     read_run_facts,
@@ -90,15 +92,18 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
 def judge(run_dir: Path) -> Verdict:
     """The verdict on a run folder. RecordsError if a file in it cannot be used, or there is no history."""
     begin = monotonic()
-    records = read_records(run_dir)
-    read = monotonic()
-    unfit = unfit_records(records)
-    linearizable = (
-        _unfit_result(records.history, unfit)
-        if unfit
-        else _linearizability(run_dir / "history.jsonl", records.history)
-    )
-    searched = monotonic()
+    opened = open_records(run_dir)
+    # The search needs the history alone, and a processor of its own: it begins before the rest is read.
+    with _linearizability(opened.path, opened.crc) as search:
+        records = read_records(run_dir, opened)
+        read = monotonic()
+        linearizable = search()
+        searched = monotonic()
+        # Who has judged these very bytes has found them fit to be a history.
+        fit = linearizable.status in ("holds", "violated")
+        unfit = unfit_records(records, fit and linearizable.history_crc == opened.crc)
+    if unfit:
+        linearizable = _unfit_result(records.history, unfit)
     return _verdict(
         run_dir, records, unfit, linearizable, {"read": read - begin, "search": searched - read}
     )
@@ -111,7 +116,8 @@ def judge_file(path: Path, model: str | None = None) -> Verdict:
         raise RecordsError(f"{path}: this is a folder; name the history file in it")
     if not path.exists():
         raise RecordsError(f"{path}: there is no such file")
-    result = _search(path, model)
+    with _search(path, model) as search:
+        result = search()
     checked = result.statistics.get("operations")
     quotas = []
     if checked == 0:
@@ -139,7 +145,19 @@ def judge_file(path: Path, model: str | None = None) -> Verdict:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def read_records(run_dir: Path) -> Records:
+def open_records(run_dir: Path) -> HistoryLines:
+    """The history of the folder, not looked at yet; RecordsError if there is none."""
+    if not run_dir.is_dir():
+        raise RecordsError(f"{run_dir}: there is no such run folder")
+    path = run_dir / "history.jsonl"
+    if not path.exists():
+        raise RecordsError(
+            f"{run_dir}: there is no history.jsonl in it, so there is nothing to judge"
+        )
+    return open_history(path)
+
+
+def read_records(run_dir: Path, opened: HistoryLines) -> Records:
     """Every record of the folder, strictly; RecordsError names the file that cannot be used."""
     missing: dict[str, str] = {}
     recovered: list[str] = []
@@ -155,15 +173,8 @@ def read_records(run_dir: Path) -> Records:
         missing[name] = so
         return None
 
-    if not run_dir.is_dir():
-        raise RecordsError(f"{run_dir}: there is no such run folder")
-    path = run_dir / "history.jsonl"
-    if not path.exists():
-        raise RecordsError(
-            f"{run_dir}: there is no history.jsonl in it, so there is nothing to judge"
-        )
-    history = read_history(path)
-    note(path, history.recovered)
+    history = opened.history()
+    note(opened.path, history.recovered)
     facts = None
     if (found := there("plan-facts.json", "nobody knows what the plan promised")) is not None:
         facts = read_plan_facts(found)
@@ -190,10 +201,10 @@ def read_records(run_dir: Path) -> Records:
     )
 
 
-def unfit_records(records: Records) -> list[str]:
-    """Why these cannot be the records of one run, one line each."""
+def unfit_records(records: Records, fit: bool = False) -> list[str]:
+    """Why these cannot be the records of one run, one line each. `fit`: of the history it is known that it can."""
     header = records.history.header
-    reasons = unfit_reasons(records.history.events)
+    reasons = [] if fit else unfit_reasons(records.history.events)
     reasons += unfit_faults(records.faults.records)
     reasons += unfit_facts(records.run.facts)
     for life in records.lives:
@@ -218,29 +229,40 @@ def unfit_records(records: Records) -> list[str]:
 # ---- linearizability -----------------------------------------------------------------------------
 
 
-def _linearizability(path: Path, history: History) -> LinearizabilityResult:
-    """What stands beside the history if it belongs to it, else a search of our own."""
+@contextlib.contextmanager
+def _linearizability(path: Path, crc: str) -> Iterator[Callable[[], LinearizabilityResult]]:
+    """What stands beside the history if it belongs to it, else a search of our own, which goes on meanwhile."""
     known = linearizability.load(path.parent / "linearizability.json")
-    if known is not None and known.history_crc == history.crc:
-        return known
-    try:
-        return _search(path, None)
-    except RecordsError as error:
-        # The history could be read: what cannot be used is the model that its header names.
-        return LinearizabilityResult(
-            history_crc=history.crc, status="not checked", because=str(error)
-        )
+    if known is not None and known.history_crc == crc:
+        yield lambda: known
+        return
+    with _search(path, None) as search:
+
+        def result() -> LinearizabilityResult:
+            try:
+                return search()
+            except RecordsError as error:
+                # The history could be read: what cannot be used is the model that its header names.
+                return LinearizabilityResult(
+                    history_crc=crc, status="not checked", because=str(error)
+                )
+
+        yield result
 
 
-def _search(path: Path, model: str | None) -> LinearizabilityResult:
-    with tempfile.TemporaryDirectory(prefix="driftline-check-") as folder:
-        return linearizability.run_in_child(
+@contextlib.contextmanager
+def _search(path: Path, model: str | None) -> Iterator[Callable[[], LinearizabilityResult]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="driftline-check-") as folder,
+        linearizability.in_child(
             path,
             Path(folder) / "linearizability.json",
             CHECK_TIMEOUT_S,
             CHECK_MEMORY_BYTES,
             model=model,
-        )
+        ) as result,
+    ):
+        yield result
 
 
 def _unfit_result(history: History, unfit: list[str]) -> LinearizabilityResult:

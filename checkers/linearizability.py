@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal
@@ -89,6 +89,19 @@ def run_in_child(
     RecordsError if the history or the model cannot be used. A child that died, however it did, gives
     "unknown", with what it last wrote about how far it had come.
     """
+    with in_child(history, out, timeout_s, memory_bytes, model) as result:
+        return result()
+
+
+@contextlib.contextmanager
+def in_child(
+    history: Path, out: Path, timeout_s: float, memory_bytes: int, model: str | None = None
+) -> Iterator[Callable[[], LinearizabilityResult]]:
+    """As `run_in_child`, for who has something else to do meanwhile: what is given waits for the result.
+
+    On the way out the child is killed if it is not over.
+    """
+    begin = monotonic()
     with contextlib.suppress(OSError):
         out.unlink()
     with tempfile.TemporaryFile() as errors:
@@ -99,26 +112,40 @@ def run_in_child(
             stderr=errors,
             start_new_session=True,
         )
-        overdue = False
+
+        def result() -> LinearizabilityResult:
+            left = max(0.0, begin + timeout_s + GRACE_S - monotonic())
+            overdue = not ends_within(child, left)
+            if overdue:
+                child.kill()
+                child.wait()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            last = said[-1] if said else ""
+            return _outcome(history, out, child.returncode, last, timeout_s if overdue else None)
+
         try:
-            overdue = not ends_within(child, timeout_s + GRACE_S)
+            yield result
         finally:
             # Also when this process is interrupted: no search goes on unwatched.
             if child.returncode is None:
                 child.kill()
                 child.wait()
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip().splitlines()
+
+
+def _outcome(
+    history: Path, out: Path, code: int, last: str, overdue_s: float | None
+) -> LinearizabilityResult:
+    """What a child that ended with `code` leaves: its result, or the most that is known of it."""
     result = load(out)
-    if child.returncode == 0 and result is not None:
+    if code == 0 and result is not None:
         return result
-    last = said[-1] if said else ""
-    if child.returncode == EXIT_UNUSABLE:
+    if code == EXIT_UNUSABLE:
         raise RecordsError(last or f"{history}: cannot be judged")
-    if overdue:
-        died = f"the checker did not end within {timeout_s:g} s and a grace, and was killed"
+    if overdue_s is not None:
+        died = f"the checker did not end within {overdue_s:g} s and a grace, and was killed"
     else:
-        died = f"the checker {_death(child.returncode)}" + (f" ({last})" if last else "")
+        died = f"the checker {_death(code)}" + (f" ({last})" if last else "")
     if result is None:
         result = LinearizabilityResult(history_crc="", status="unknown", because=died)
     elif result.status != "violated":

@@ -44,15 +44,16 @@ def check(
     from checkers.judge import judge, judge_file
 
     path = Path(target)
+    where: Path | None = None
+    saved = False
     if path.is_file():
         verdict = judge_file(path, model=model)
-        where: Path | None = None
     else:
         if model is not None:
             raise Usage("--model is for a history file; a run's records name their own model")
         where = run_folder(target, runs)
         verdict = judge(where)
-        _save(where, verdict)
+        saved = _save(where, verdict)
     if json:
         import msgspec
 
@@ -62,31 +63,34 @@ def check(
 
         for line in show.verdict_lines(verdict, color=in_color()):
             print(line)
-        if where is not None:
-            print(f"report: {where / 'report.html'}")
+    # The report takes longer than the verdict, which somebody waits for.
+    sys.stdout.flush()
+    if where is not None and saved:
+        _write_report(where)
+    if where is not None and not json:
+        print(f"report: {where / 'report.html'}")
     return EXIT_INTERRUPTED if verdict.interrupted and where is None else verdict.exit_code
 
 
-def _save(run_dir: Path, verdict: Verdict) -> None:
-    """The verdict, then the report. A folder that cannot be written still gets its verdict printed."""
+def _save(run_dir: Path, verdict: Verdict) -> bool:
+    """Whether that was possible: a folder that cannot be written still gets its verdict printed."""
     from checkers.verdict import write_verdict
 
     try:
         write_verdict(run_dir, verdict)
     except OSError as error:
         complain(f"the verdict could not be saved in {run_dir}: {error.strerror}")
-        return
-    _try_report(run_dir)
+        return False
+    return True
 
 
-def _try_report(run_dir: Path) -> Path | None:
+def _write_report(run_dir: Path) -> None:
     from harness.report import write_report
 
     try:
-        return write_report(run_dir)
+        write_report(run_dir)
     except Exception as error:
         complain(f"the report could not be written ({type(error).__name__}: {error})")
-        return None
 
 
 def show(

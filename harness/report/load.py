@@ -6,6 +6,7 @@ page about a broken run must still come up, so that reading here never raises fo
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -34,7 +35,7 @@ WITHOUT_HEAL: Final = frozenset({"vote", "clock_offset"})
 NODE_EVENT_FIELDS: Final = frozenset({"node", "seq", "t0", "t1", "clock", "boot", "term", "event"})
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An invoke and its completion; `end` is None and `outcome` "info" where none was recorded. Times in ns."""
 
     op: int
@@ -183,6 +184,10 @@ def _lines(run: LoadedRun, path: Path) -> list[bytes]:
 def _decode_all(
     run: LoadedRun, path: Path, lines: list[bytes], decoder: msgspec.json.Decoder[T]
 ) -> list[T]:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        whole: list[T] = decoder.decode_lines(b"\n".join(lines))
+        if len(whole) == len(lines):
+            return whole
     items: list[T] = []
     for number, line in enumerate(lines, start=2):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any, Final
 
 from checkers.records.schema import HostStall, LinkIncident, Phase
@@ -14,6 +15,9 @@ OPERATIONS_MAX: Final = 60_000
 
 NEAR_FINDING_NS: Final = 2_000_000_000
 OUTCOMES: Final = ("ok", "fail", "info")
+COLUMNS: Final = "iplfknmbeovrxtg"
+"""Of the operations: number, process, lane; places of kind, key, node, mode; begin, end, outcome; value, result; place of
+the error; term and index of the log."""
 
 
 def payload(run: LoadedRun, lanes: list[NodeLane]) -> dict[str, Any]:
@@ -90,8 +94,10 @@ def _chosen(run: LoadedRun) -> tuple[list[Operation], int]:
     near_left = OPERATIONS_MAX // 2
     for position, operation in enumerate(operations):
         proves = operation.invoke_index in marked or operation.complete_index in marked
-        near = near_left > 0 and any(abs(operation.begin - t) < NEAR_FINDING_NS for t in times)
-        near_left -= near
+        near = False
+        if times and near_left > 0:
+            near = any(abs(operation.begin - t) < NEAR_FINDING_NS for t in times)
+            near_left -= near
         if proves or near or position % step == 0:
             kept.append(operation)
     return kept, len(operations) - len(kept)
@@ -116,29 +122,30 @@ class _Table:
 def _operations(operations: list[Operation], clients: int) -> dict[str, Any]:
     keys, kinds, nodes, modes, errors = (_Table() for _ in range(5))
     lane_of, lanes = process_lanes(operations, clients)
-    columns: dict[str, list[Any]] = {name: [] for name in "iplfknmbeovrxtg"}
+    rows: list[tuple[Any, ...]] = []
     for operation in operations:
-        shown = operation.value if operation.value is not None else None
-        differs = operation.outcome == "ok" and operation.result != operation.value
-        row = {
-            "i": operation.op,
-            "p": operation.process,
-            "l": lane_of[operation.process],
-            "f": kinds.put(operation.f),
-            "k": keys.put(operation.key),
-            "n": nodes.put(operation.node),
-            "m": modes.put(operation.mode),
-            "b": _us(operation.begin),
-            "e": -1 if operation.end is None else _us(operation.end),
-            "o": OUTCOMES.index(operation.outcome),
-            "v": "" if shown is None else words.value(shown),
-            "r": words.value(operation.result) if differs or operation.f == "read" else "",
-            "x": errors.put(operation.error),
-            "t": operation.term,
-            "g": operation.log_index,
-        }
-        for name, item in row.items():
-            columns[name].append(item)
+        shown = operation.value
+        differs = operation.outcome == "ok" and operation.result != shown
+        rows.append(
+            (
+                operation.op,
+                operation.process,
+                lane_of[operation.process],
+                kinds.put(operation.f),
+                keys.put(operation.key),
+                nodes.put(operation.node),
+                modes.put(operation.mode),
+                _us(operation.begin),
+                -1 if operation.end is None else _us(operation.end),
+                OUTCOMES.index(operation.outcome),
+                "" if shown is None else words.value(shown),
+                words.value(operation.result) if differs or operation.f == "read" else "",
+                errors.put(operation.error),
+                operation.term,
+                operation.log_index,
+            )
+        )
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else repeat(()), strict=False))
     return {
         "columns": columns,
         "keys": keys.texts,

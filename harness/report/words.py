@@ -90,9 +90,12 @@ def length(time_ns: int | float) -> str:
     return f"{time_ns / 1e9:.2f} s"
 
 
+_VALUES: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
 def value(item: Any, limit: int = 60) -> str:
     """A value of an operation on one line."""
-    text = json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = str(item) if type(item) is int else _VALUES.encode(item)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

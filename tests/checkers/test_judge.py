@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ MODEL = "workloads.register:model"
 def search_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child is linearizability.py's own affair; here it would only take time."""
 
-    def search(path: Path, model: str | None) -> LinearizabilityResult:
-        return linearizability.judge_history(path, model=model)
+    @contextmanager
+    def search(path: Path, model: str | None) -> Iterator[Callable[[], LinearizabilityResult]]:
+        yield lambda: linearizability.judge_history(path, model=model)
 
     monkeypatch.setattr(judging, "_search", search)
 
