@@ -8,6 +8,8 @@ snapshot are still there when it starts again.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from checkers.monitor import (
     FILE_SYSTEM,
     NO_EVENTS,
@@ -111,6 +113,8 @@ class Durability:
         )
 
     def _in_place(self) -> None:
+        if not self._applied:
+            return
         others: dict[int, list[tuple[int, str, Apply]]] = {}
         for index, term, node, event in self._others:
             others.setdefault(index, []).append((term, node, event))
@@ -138,26 +142,30 @@ class Durability:
     def _in_order(self) -> None:
         """A write invoked after another was acknowledged gets a higher index."""
         completed = sorted(
-            self._writes, key=lambda operation: _completion_index(operation), reverse=True
+            ((_completion_index(one), _log_index(one), one) for one in self._writes),
+            key=itemgetter(0),
+            reverse=True,
         )
         highest: Operation | None = None
+        highest_index = -1
         for operation in self._writes:
-            while completed and _completion_index(completed[-1]) < operation.invoke.index:
-                before = completed.pop()
-                if highest is None or _log_index(before) > _log_index(highest):
-                    highest = before
-            if highest is not None and _log_index(operation) <= _log_index(highest):
+            begun, index = operation.invoke.index, _log_index(operation)
+            while completed and completed[-1][0] < begun:
+                _, acknowledged, before = completed.pop()
+                if highest is None or acknowledged > highest_index:
+                    highest, highest_index = before, acknowledged
+            if highest is not None and index <= highest_index:
                 assert highest.completion is not None and operation.completion is not None
                 self._find(
-                    f"{describe(operation)} got index {_log_index(operation)} although index "
-                    f"{_log_index(highest)} had been acknowledged before it was sent: the log lost "
+                    f"{describe(operation)} got index {index} although index "
+                    f"{highest_index} had been acknowledged before it was sent: the log lost "
                     "an acknowledged end",
                     [
                         history_pointer(highest.completion, describe(highest)),
                         history_pointer(operation.completion, describe(operation)),
                     ],
                     operation.completion.time,
-                    {"index": _log_index(operation)},
+                    {"index": index},
                 )
 
     def _at_the_end(self) -> None:
