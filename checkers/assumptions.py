@@ -1,4 +1,4 @@
-"""What findings rest on, as it was measured (architecture.md, section 5).
+"""What findings rest on, as it was measured.
 
 A lease is safe as long as no voter's clock gains too much on the leader's: while the leader's clock advances by E, the
 voter's may advance by E + D at most (clocks.py). Liveness rests on a host that did not stall, links under control and proved

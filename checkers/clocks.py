@@ -1,4 +1,4 @@
-"""How far one node's clock came while another's advanced by E, as it was measured (raft-node.md 3.6). Pure.
+"""How far one node's clock came while another's advanced by E, as it was measured. Pure.
 
 Clocks are known by bracketed readings (true, node, true); between two of them a clock is taken to run straight, its jumps are
 known from the node's own clock_set events, and what a reading's bracket leaves open counts against the assumption. Each boot

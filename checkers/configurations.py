@@ -1,4 +1,4 @@
-"""P-CONF: the group changes one safe step at a time, and all nodes agree on the steps (raft-node.md 3.9; Raft thesis 4).
+"""P-CONF: the group changes one safe step at a time, and all nodes agree on the steps (Raft thesis 4).
 
 The configuration that is committed at an index is the same for all nodes. In each log, a configuration differs from the
 one before it by at most one member, or enters or leaves a joint one; otherwise two majorities could decide apart from each

@@ -1,4 +1,4 @@
-"""What a run exercised, and whether that is what its plan promised (architecture.md, section 5, coverage).
+"""What a run exercised, and whether that is what its plan promised.
 
 A fault counts by its evidence: skipped and indeterminate steps were not installed. Final reads are left out: they
 would fill quotas without a fault in sight. The two conditions that are about more than a count are `forced` and

@@ -1,4 +1,4 @@
-"""P-CRASH: no member ends by itself, or says that it failed (architecture.md, section 5).
+"""P-CRASH: no member ends by itself, or says that it failed.
 
 An exit that the harness did not ask for is a finding with the tail of its stderr. So is a log that holds a
 traceback, a failed assertion, a panic or an ERROR line, although the process went on.

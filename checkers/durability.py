@@ -1,4 +1,4 @@
-"""P-DU: what was acknowledged stays (raft-node.md 4.1).
+"""P-DU: what was acknowledged stays.
 
 Three promises, each with its evidence. To clients: an acknowledged write stands at the index and term
 that its answer named, is applied there (or held by a snapshot) by the lives that are there at the end, and no

@@ -1,4 +1,4 @@
-"""P-LX: while a leader's lease is valid, no other node is leader of a later term (raft-node.md 3.6).
+"""P-LX: while a leader's lease is valid, no other node is leader of a later term (Raft thesis 6.4.1).
 
 Every VALID observation of term t comes before become_leader of every later term on another node. It
 counts as a violation only if the observation *began* (t0) after the other had become leader for certain

@@ -1,4 +1,4 @@
-"""P-LV: with faults healed the group comes back (raft-node.md 4.1; the bound's measurements in its head).
+"""P-LV: with faults healed the group comes back (the bound is measured: docs/measured.md).
 
 Twice a heal is proved: first of a quorum, then of all. From each of these moments on a leader must be there
 within 3(E+D) + 2E, and a write acknowledged within one second more; each is judged once. With pre-vote the term

@@ -2,7 +2,7 @@
 
 Linearizability is local (Herlihy and Wing 1990): a history has an order exactly if each part has one. Parts
 differ by orders of magnitude in cost, so none may wait for another: every part first goes through the model's
-polynomial gate (checkers.md 3.1), then those it could not decide are searched with a budget of steps that
+polynomial gate (Gibbons and Korach 1997), then those it could not decide are searched with a budget of steps that
 doubles from round to round, smallest part first. A restart costs at most as much as all rounds before it, and
 a violation in a cheap part is never hidden by an expensive one.
 

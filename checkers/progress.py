@@ -1,4 +1,4 @@
-"""P-ORD: at each node and moment, purged <= snapshot <= applied <= committed <= last (raft-node.md 3.9, 3.10).
+"""P-ORD: at each node and moment, purged <= snapshot <= applied <= committed <= last (Raft paper 5.3 and 7).
 
 What a node tells is held against that order: a commit or an apply never goes back in one life, nothing is applied that was
 not committed, what is committed is never cut off the log's end, and nothing is cut off its beginning that no durable snapshot

@@ -1,4 +1,4 @@
-"""What a node's disk must hold when it starts again: the part of P-DU that its own events show (raft-node.md 3.10, 4.1).
+"""What a node's disk must hold when it starts again: the part of P-DU that its own events show (Raft paper, figure 2).
 
 A log that append_ack named to a leader is there at the next boot, less what the node itself cut off since then; so is the
 newest snapshot it told of. What a cut or an installed snapshot takes may be gone from the disk a moment before the node says

@@ -1,4 +1,4 @@
-"""Elections by the nodes' own events: P-EL and P-LC (raft-node.md 4.1; figure 3 of the Raft paper).
+"""Elections by the nodes' own events: P-EL and P-LC (figure 3 of the Raft paper).
 
 ElectionSafety (P-EL): one leader a term, one vote a node and term over all its lives, and terms that never decrease. A life
 that begins without the term or the vote that an earlier one granted has forgotten its promise, and that is a finding of its

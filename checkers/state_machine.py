@@ -1,4 +1,4 @@
-"""P-SM: at each index all nodes apply the same entry, each life once and in order (raft-node.md 4.1; Raft paper, figure 3).
+"""P-SM: at each index all nodes apply the same entry, each life once and in order (Raft paper, figure 3).
 
 A snapshot stands for all that was applied up to its index. So equal indices have equal digests of the state, a snapshot's
 last term is that of the entry at its index, loading one never takes a life behind what it had applied, and the next entry to

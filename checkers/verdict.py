@@ -1,4 +1,4 @@
-"""The verdict: one pure function from what all checkers said (architecture.md, section 5), and the saving of it.
+"""The verdict: one pure function from what all checkers said, and the saving of it.
 
     unfit records > invalid > other harness errors > unknown > insufficient coverage > valid
 

@@ -1,6 +1,6 @@
 """Several seeds of one plan, one run after the other, and the table of what came of them.
 
-The worst verdict wins by the order of docs/architecture.md, section 5: unfit records, invalid, other harness errors, unknown,
+The worst verdict wins in this order: unfit records, invalid, other harness errors, unknown,
 insufficient coverage, valid. A seed whose run could not be made is a row too (harness error), and the campaign goes on.
 """
 

@@ -1,4 +1,4 @@
-"""What an operator asks of a running group, over the nodes' admin sockets: `driftline node-ctl` (braft's CLI, raft-node.md 4).
+"""What an operator asks of a running group, over the nodes' admin sockets: `driftline node-ctl` (as braft's cli.cpp).
 
 The one rule: a request is repeated only when the answer says that nothing was done; one whose outcome is not known is reported
 as that. The sockets are found in the folder of a run, or one is named.

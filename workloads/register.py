@@ -1,6 +1,6 @@
 """Registers: read, write and compare-and-set over several keys, reads by leader lease and by ReadIndex.
 
-Every written value is unique in the run, which makes the check n log n (checkers.md 3.1). A key
+Every written value is unique in the run, which makes the check n log n (Gibbons and Korach 1997). A key
 retires after a bounded number of operations and of unknown outcomes, so that no part of the history
 grows without bound. The old value of a compare-and-set is the newest that any client is known to
 have seen there, so that about half of them swap. Every second client (those that a plan pins to a

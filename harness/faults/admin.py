@@ -1,4 +1,4 @@
-"""Steps that an operator takes: a manual vote(E'), a transfer of the leadership, a snapshot (raft-node.md 3.6, 3.8, 3.10).
+"""Steps that an operator takes: a manual vote(E'), a transfer of the leadership, a snapshot.
 
 Evidence is the status of the node that it is about, never the answer to the request alone. None of them needs a heal.
 """

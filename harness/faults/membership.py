@@ -1,4 +1,4 @@
-"""Membership changes: the leader is asked for another group, and the heal asks for the first one again (raft-node.md 3.9).
+"""Membership changes: the leader is asked for another group, and the heal asks for the first one again.
 
 Evidence: a node that is in the new group, not only the leader that was asked, tells of it in its own status.
 """

@@ -1,7 +1,7 @@
 """Toxiproxy's HTTP API, as far as we use it: shapes, and a typed client with a deadline.
 
 The first half is sans-IO: which calls bring a proxy into a state. What it rests on was measured
-(faults.md): POST /populate leaves an existing proxy untouched; a connection can slip in between a
+(of toxiproxy 2.12): POST /populate leaves an existing proxy untouched; a connection can slip in between a
 proxy's creation and its first toxic, so it is created disabled; removing a toxic can deadlock the
 API, so a heal deletes the proxy and creates it again; POST /reset is never sent.
 

@@ -3,7 +3,7 @@ notices.
 
 The one rule: a bug is one condition at the place of the rule it breaks, and `Seeded.breaks` is
 asked only where the answer changes the outcome, so its counter says how often the bug really bit.
-Numbers are those of raft-node.md section 5.
+The numbers are names that stay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who belongs to the group, and what a majority of it is, in joint consensus too (Raft thesis 4.3; raft-node.md 3.9).
+"""Who belongs to the group, and what a majority of it is, in joint consensus too (Raft thesis 4.3).
 
 The one rule: every question of the kind "do enough agree?" is put to a Configuration, which asks the new and, while a change
 is in its joint stage, also the old members. Nobody else counts heads.

@@ -117,7 +117,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class ManualVote(msgspec.Struct, frozen=True):
-    """Admin vote(E'): raft-node.md 3.6."""
+    """Admin vote(E'): braft src/braft/node.cpp."""
 
     election_timeout_ms: int
 

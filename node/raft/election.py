@@ -1,4 +1,4 @@
-"""Elections: pre-vote, vote, and a node's own vote under its own promise (raft-node.md 3.2 to 3.4;
+"""Elections: pre-vote, vote, and a node's own vote under its own promise (braft src/braft/node.cpp;
 Raft thesis 9.6).
 
 The one rule: a vote speaks only when it is on disk. Requests, replies and events about it come out

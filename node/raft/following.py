@@ -1,4 +1,4 @@
-"""The follower's side of replication (raft-node.md 3.9, follower append).
+"""The follower's side of replication (Raft thesis 3.5; braft src/braft/node.cpp).
 
 The one rule: an acknowledgement covers only what is on this node's disk and was checked against the
 leader's log by that very message; nothing past it is committed because of it.

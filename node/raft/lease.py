@@ -1,5 +1,5 @@
 """Leases: the follower's promise not to elect, and the leader's claim that rests on such promises
-(raft-node.md 3.6).
+(braft src/braft/lease.cpp).
 
 A promise starts when a leader's message arrives and lasts E + D; a claim starts when the quorum-th
 newest answered message *left* and lasts E. A quorum of promises thus outlives the claim as long as

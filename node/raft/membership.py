@@ -1,4 +1,4 @@
-"""Changes of the group's members (raft-node.md 3.9; Raft thesis 4; raft-node.md A4, A10).
+"""Changes of the group's members (Raft thesis 4; braft src/braft/node.cpp).
 
 A leader first brings new members up to date without a vote (catching up), then puts the new configuration into its log: through
 a joint one when more than one member changes. A configuration is in force from its append on, at the leader and at followers

@@ -1,7 +1,8 @@
 """The questions that a member puts to its configuration: do these agree, and what does a quorum share?
 
-The one rule: rules ask here, never a set of names or a Configuration itself, so that the seeded bugs of counting (raft-node.md
-5, 5 and 14 to 16, 43) have one place. Configurations stay pure: what is to suffice instead of a majority is handed to them.
+The one rule: rules ask here, never a set of names or a Configuration itself, so that the seeded bugs of counting
+(5, 14 to 16 and 43 of bugs.py) have one place. Configurations stay pure: what is to suffice instead of a majority is
+handed to them.
 """
 
 from __future__ import annotations

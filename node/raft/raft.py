@@ -1,4 +1,4 @@
-"""The Raft core of one member: a value that is stepped (Raft thesis 3 and 6; raft-node.md).
+"""The Raft core of one member: a value that is stepped (Raft thesis 3 and 6; braft src/braft/node.cpp).
 
 `Raft.step(input, now_ns) -> Effects` is the whole face. Time, randomness and data come in as
 arguments, nothing else does, so a life of a member is the list of its inputs. This file holds the
@@ -104,7 +104,7 @@ STEP_DOWN_REASONS: Final = (
     "shutdown",
     "storage_error",
 )
-"""Why a leader steps down (raft-node.md 3.7); a candidate may also time out ("vote_timeout")."""
+"""Why a leader steps down (Raft thesis 6.2; braft src/braft/node.cpp); a candidate may also time out ("vote_timeout")."""
 
 _MS: Final = 1_000_000
 

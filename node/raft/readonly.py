@@ -1,4 +1,4 @@
-"""Read-only mode: an operator has a member take no more user entries (raft-node.md 3.11).
+"""Read-only mode: an operator has a member take no more user entries (braft src/braft/node.cpp).
 
 The member says so in every answer to its leader. The leader sends it no user entry above its last index of that moment, and
 takes no writes itself while it is read-only or too few members are writable. Reads and changes of members go on. The one rule:

@@ -1,4 +1,4 @@
-"""Reads: local, by read index, by leader lease (raft-node.md Q7, Q8, 3.6; Raft thesis 6.4).
+"""Reads: local, by read index, by leader lease (Raft thesis 6.4; braft src/braft/lease.cpp).
 
 A read-index round notes the commit index and then needs a quorum of answers to requests *sent
 after* the round began, told apart by the round's number. One round serves every read that waited at

@@ -1,5 +1,5 @@
-"""The leader's side of replication (raft-node.md 3.9): one replicator per peer, pipelined, and the
-commit rule.
+"""The leader's side of replication (Raft thesis 3.5, 3.6; braft src/braft/replicator.cpp): one replicator
+per peer, pipelined, and the commit rule.
 
 A replicator is *probing* (it looks for the last index both logs share, one empty append at a time),
 *appending* (up to max_inflight_appends unanswered), *installing* (what comes next was cut from our

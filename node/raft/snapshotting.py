@@ -1,4 +1,4 @@
-"""Snapshots: when to save one, what of the log they make needless, and how one is installed (raft-node.md 3.10; Raft paper 7).
+"""Snapshots: when to save one, what of the log they make needless, and how one is installed (Raft paper 7).
 
 A save is asked of the shell at what is applied, and cuts the log only once it is durable, and only up to the snapshot before
 it, so that slow followers may still use the log. An install is a request of the leader that names a snapshot; the follower

@@ -1,4 +1,4 @@
-"""How a member stands, as plain values (raft-node.md 4, /raft_stat).
+"""How a member stands, as plain values (as braft's page /raft_stat).
 
 The one rule: looking changes nothing. Ages and remaining times are as of `raft.now`.
 """

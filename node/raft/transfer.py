@@ -1,4 +1,4 @@
-"""Handing the leadership over, and waking a successor (raft-node.md 3.8; Raft thesis 3.10).
+"""Handing the leadership over, and waking a successor (Raft thesis 3.10; braft src/braft/node.cpp).
 
 A transfer stops the lease and new writes, waits until the target has everything, and then has it stand for election without
 waiting for its promise. The old leader goes on leading until the target's request for its vote arrives; if none does within E

@@ -1,4 +1,4 @@
-"""Witnesses: members that vote and acknowledge, but hold no data (raft-node.md 3.9).
+"""Witnesses: members that vote and acknowledge, but hold no data (braft src/braft/node.cpp).
 
 A witness gets entries whose commands were taken out: of kind METADATA, with the crc of the command that was there, so that
 logs can still be compared. It makes quorums, not copies: it applies nothing, answers no reads, and leads only where option

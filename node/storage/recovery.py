@@ -129,7 +129,7 @@ def _check_follows(start: Start, log: Replayed) -> None:
 
 
 def _meets(snapshot: SnapshotMeta | None, log: Replayed) -> bool:
-    """Is the log to be reset to the snapshot (raft-node.md, rule of an install)? Raises Corrupt when there is a gap."""
+    """Is the log to be reset to the snapshot (Raft paper 7, rule of an install)? Raises Corrupt when there is a gap."""
     base = log.base[0]
     index, term = (0, 0) if snapshot is None else (snapshot.index, snapshot.term)
     if index < base:

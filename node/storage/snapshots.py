@@ -1,7 +1,8 @@
 """Snapshots of the state machine in the data folder: the newest, whole or not at all, and a download that is resumed.
 
 A file holds who it belongs to, what it covers, and the state's bytes, which mean nothing here. It is written beside its place,
-synced, checked against its meta, renamed, and the folder synced; only then does an older one go (raft-node.md 3.10, A7).
+synced, checked against its meta, renamed, and the folder synced; only then does an older one go.
+(braft's snapshot.cpp does so too, but does not sync the folder.)
 The one before the newest stays until there is another, or the member starts anew: the log still goes on from it, so whoever is
 pulling it may go on too, however often snapshots are saved.
 

@@ -17,7 +17,7 @@ PARTS = 8
 
 
 def survive(world: World) -> None:
-    """Heal everything: a leader, a write, and equal states at all members, within what raft-node.md 4.1 allows."""
+    """Heal everything: a leader, a write, and equal states at all members, within the bound of liveness."""
     world.heal()
     world.drop = world.duplicate = 0.0
     world.slow_ns = MS

@@ -179,7 +179,7 @@ class World(Bed):
         disk = member.disk
         assert isinstance(disk, JournalDisk)
         if member.life == life and member.core is not None and disk.fails:
-            # A failed sync ends the process: nobody knows what is on the disk (raft-node.md A5, A6).
+            # A failed sync ends the process: nobody knows what is on the disk.
             disk.fails = False
             self.crash(member.name)
             return

@@ -117,7 +117,7 @@ print(t, read(), m, time.monotonic_ns())
     shutil.which("faketime") is None, reason="faketime is not installed: apt-get install faketime"
 )
 def test_true_time_stays_true_under_libfaketime() -> None:
-    """performance.md: every clock of libc is faked, the vdso called by address is not."""
+    """Every clock of libc is faked, the vdso called by address is not."""
     before = time.monotonic_ns()
     run = subprocess.run(
         ["faketime", "-f", "+0 x4", sys.executable, "-c", PROBE],

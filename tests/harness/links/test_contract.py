@@ -1,4 +1,4 @@
-"""Both kinds of links keep the same contract; each line of faults.md that we rest on has a test."""
+"""Both kinds of links keep the same contract; what we rest on of toxiproxy has a test."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every seeded bug breaks its rule, and the same schedule passes without it (raft-node.md 5 and
-5.1).
-"""
+"""Every seeded bug breaks its rule, and the same schedule passes without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Majorities, single and joint (raft-node.md Q5, 3.9, A4)."""
+"""Majorities, single and joint (Raft thesis 4)."""
 
 from __future__ import annotations
 

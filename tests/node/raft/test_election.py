@@ -1,4 +1,4 @@
-"""Elections: pre-vote, vote, timers, stepping down (raft-node.md 2.2, 2.3, 3.2 to 3.7)."""
+"""Elections: pre-vote, vote, timers, stepping down (Raft thesis 3.4 and 9.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of members (raft-node.md 3.9, A4, A10; Raft thesis 4)."""
+"""Changes of members (Raft thesis 4)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Random schedules: whatever the network, the disks and the clocks do within the rules, no property
-breaks, and afterwards the group lives (raft-node.md 4.1)."""
+breaks, and afterwards the group lives."""
 
 from __future__ import annotations
 

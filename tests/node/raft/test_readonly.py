@@ -1,4 +1,4 @@
-"""The read-only mode, and election timeouts that an operator changes (raft-node.md 3.11, 2.2)."""
+"""The read-only mode, and election timeouts that an operator changes."""
 
 from __future__ import annotations
 

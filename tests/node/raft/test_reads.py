@@ -1,4 +1,4 @@
-"""Leases and reads (raft-node.md Q5, Q7 to Q10, 3.6; Raft thesis 6.4)."""
+"""Leases and reads (Raft thesis 6.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replication, commit and durability (raft-node.md 3.5, 3.9; Raft paper 5.3 and 5.4)."""
+"""Replication, commit and durability (Raft paper 5.3 and 5.4)."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ def leading(options: Options = MANUAL) -> Raft:
 
 
 def test_refusals_of_a_whole_window_make_one_probe() -> None:
-    """performance.md: one rejected append must not end in a storm of resends."""
+    """One rejected append must not end in a storm of resends."""
     raft = leading()
     for token in range(1, 4):
         raft.step(Propose(token, b"", 0), 2 * MS)

@@ -1,4 +1,4 @@
-"""Snapshots in the core: saving, cutting the log, installing (raft-node.md 3.10, with 2.1 to 2.3, 3.2 and 3.9)."""
+"""Snapshots in the core: saving, cutting the log, installing (Raft paper 7)."""
 
 from __future__ import annotations
 

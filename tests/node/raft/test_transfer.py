@@ -1,4 +1,4 @@
-"""Leadership transfer, and waking a successor (raft-node.md 3.8, 3.7; Raft thesis 3.10)."""
+"""Leadership transfer, and waking a successor (Raft thesis 3.10)."""
 
 from __future__ import annotations
 

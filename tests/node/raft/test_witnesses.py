@@ -1,4 +1,4 @@
-"""Witnesses: voters without data (raft-node.md 3.6, 3.9)."""
+"""Witnesses: voters without data."""
 
 from __future__ import annotations
 

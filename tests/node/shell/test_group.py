@@ -1,4 +1,4 @@
-"""Three real processes: they elect, commit, answer and refuse (raft-node.md Q7, Q8, 3.9, 4)."""
+"""Three real processes: they elect, commit, answer and refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real processes whose group grows and shrinks under writes (raft-node.md 3.9)."""
+"""Real processes whose group grows and shrinks under writes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What leaves a node, and when: the order contract as the kernel sees it (raft-node.md, Decisions,
-"Order"; architecture.md 6).
+"""What leaves a node, and when: the order contract as the kernel sees it (node/raft/effects.py).
 
 The proof is by strace: bytes written to the journal, syncs and sends, each with the host's time.
 """
@@ -186,7 +185,7 @@ async def test_every_acknowledgement_left_after_the_syncs_it_rests_on() -> None:
         assert len(holders) >= 2, f"entry {done.log_index} was acknowledged with {holders}"
         assert life.told("commit", when, done.term) >= done.log_index
         early += life.first_sent(done.log_index) < life.durable(done.log_index)
-    # performance.md: appends leave before the leader's own sync blocks.
+    # Appends leave before the leader's own sync blocks.
     assert early > 30
 
 

@@ -212,7 +212,7 @@ async def test_a_failed_sync_is_fatal_and_nothing_that_rested_on_it_left(alone: 
 
 @needs_strace
 async def test_a_slow_disk_moves_to_a_thread_and_does_not_silence_heartbeats() -> None:
-    """performance.md, section 5 row 60: 60 ms a sync, and the leader stays the leader."""
+    """60 ms a sync, and the leader stays the leader."""
     with Group(3) as group:
         for name in group.names:
             group.start(name, under=injecting("inject=fdatasync:delay_exit=60000"))

@@ -1,4 +1,4 @@
-"""Snapshots of real processes: saved under load, pulled and loaded, through kills, losses and pauses (raft-node.md 3.10)."""
+"""Snapshots of real processes: saved under load, pulled and loaded, through kills, losses and pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transfers, stops and the operator's requests with real processes (raft-node.md 3.8, 3.11, 4)."""
+"""Transfers, stops and the operator's requests with real processes."""
 
 from __future__ import annotations
 

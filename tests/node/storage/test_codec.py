@@ -1,5 +1,5 @@
 """The journal's bytes: what was durable comes back whole, what was not is cut, what is damaged is
-said (raft-node.md 3.10; section 5 row 34)."""
+said."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A crash after any step of any sequence leaves a state that the member may have had (raft-node.md 3.10; section 5 rows 31 to
-34, 50 and 51): everything that was synced is there, nothing is invented, and the vote never goes back."""
+"""A crash after any step of any sequence leaves a state that the member may have had:
+everything that was synced is there, nothing is invented, and the vote never goes back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal over a disk that remembers what it was asked (raft-node.md 3.10, A5 to A7)."""
+"""The journal over a disk that remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_nothing_reaches_the_kernel_before_the_batch_is_synced() -> None:
 
 
 def test_the_file_is_zero_ahead_of_the_end() -> None:
-    """A sync that need not record a new length is cheaper (performance.md)."""
+    """A sync that need not record a new length is cheaper."""
     disk = CrashDisk()
     journal = Journal(disk, "g", "n1")
     for token in range(1, 40):
@@ -327,7 +327,7 @@ def is_slow(syncer: Syncer) -> bool:
 
 
 def test_slow_syncs_move_to_a_thread_and_quick_ones_come_back() -> None:
-    """performance.md: an inline sync must not silence heartbeats while the disk is slow."""
+    """An inline sync must not silence heartbeats while the disk is slow."""
     disk = SlowDisk()
     journal = Journal(disk, "g", "n1")
     # Long against what a busy host takes from a thread: quick is below a quarter of it.

@@ -1,4 +1,4 @@
-"""The snapshot store: whole or not at all, the newest, and resumed downloads (raft-node.md 3.10; rows 49, 50)."""
+"""The snapshot store: whole or not at all, the newest, and resumed downloads."""
 
 from __future__ import annotations
 

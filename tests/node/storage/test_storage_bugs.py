@@ -1,4 +1,4 @@
-"""The seeded bugs of the journal lose or invent entries, and without them nothing is lost (raft-node.md 5, 33 and 34)."""
+"""The seeded bugs of the journal lose or invent entries, and without them nothing is lost (33 and 34)."""
 
 from __future__ import annotations
 

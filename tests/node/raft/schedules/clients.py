@@ -1,4 +1,4 @@
-"""Schedules for the bugs of what clients are told (raft-node.md 5, 52 to 54)."""
+"""Schedules for the bugs of what clients are told (52 to 54)."""
 
 from __future__ import annotations
 

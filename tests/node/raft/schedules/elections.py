@@ -1,4 +1,4 @@
-"""Schedules for the bugs of votes and elections (raft-node.md 5, 1 to 9)."""
+"""Schedules for the bugs of votes and elections (1 to 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules for the bugs of leases and reads (raft-node.md 5, 10 to 29)."""
+"""Schedules for the bugs of leases and reads (10 to 29)."""
 
 from __future__ import annotations
 

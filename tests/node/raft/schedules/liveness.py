@@ -1,4 +1,4 @@
-"""Schedules for the bugs of liveness (raft-node.md 5, 55 to 60)."""
+"""Schedules for the bugs of liveness (55 to 60)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules for the bugs of counting and of changes of members (raft-node.md 5, 5, 14 to 16, 42 to 45; 5.1)."""
+"""Schedules for the bugs of counting and of changes of members (5, 14 to 16, 42 to 45)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules for the bugs of replication, commit and durability (raft-node.md 5, 30 to 41)."""
+"""Schedules for the bugs of replication, commit and durability (30 to 41)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules for the bugs of snapshots (raft-node.md 5, 46 to 51)."""
+"""Schedules for the bugs of snapshots (46 to 51)."""
 
 from __future__ import annotations
 

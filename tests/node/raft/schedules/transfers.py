@@ -1,4 +1,4 @@
-"""Schedules for the bugs of transfer, of leases and rounds as they age, and of the read-only mode (raft-node.md 5 and 5.1)."""
+"""Schedules for the bugs of transfer, of leases and rounds as they age, and of the read-only mode."""
 
 from __future__ import annotations
 
