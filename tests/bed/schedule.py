@@ -11,30 +11,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from node.raft.effects import Options, ResetElectionTimeout, SetReadonly, Transfer
-from tests.bed.world import JournalDisk, World
+from node.raft.effects import Options
+from tests.bed.moves import LEADER, Move
+from tests.bed.playing import Player
+from tests.bed.scenes import SCENES
+from tests.bed.world import World
 from tests.node.raft.bed import MS, Violation
-
-LEADER = -1
-"""As a node's number: whoever leads the newest term."""
-OLD = -2
-"""As a node's number: whoever was cut off last."""
-_ROLES = {LEADER: "leader", OLD: "old"}
-
-
-class Move(msgspec.Struct, frozen=True, array_like=True):
-    """`what` with up to three whole numbers; play.MOVES says what they mean."""
-
-    what: str
-    a: int = 0
-    b: int = 0
-    c: int = 0
-
-    def __str__(self) -> str:
-        numbers = [self.a, self.b, self.c]
-        while numbers and not numbers[-1]:
-            numbers.pop()
-        return " ".join([self.what, *(_ROLES.get(n, str(n)) for n in numbers)])
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +55,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 def options_of(rng: random.Random) -> Options:
     return Options(
         election_timeout_ms=200,
-        max_clock_drift_ms=50,
+        max_clock_drift_ms=rng.choice((20, 50, 50)),
         election_tick_ms=rng.choice((10, 20, 40)),
         heartbeat_ms=rng.choice((10, 20, 40)),
         prevote=rng.random() < 0.85,
@@ -81,8 +63,8 @@ def options_of(rng: random.Random) -> Options:
         leader_sticky=rng.random() < 0.3,
         check_quorum=rng.random() < 0.8,
         append_timeout_ms=rng.choice((20, 60, 250)),
-        max_inflight_appends=rng.choice((1, 2, 8)),
-        max_entries_per_append=rng.choice((1, 3, 256)),
+        max_inflight_appends=rng.choice((1, 1, 2, 8)),
+        max_entries_per_append=rng.choice((1, 1, 3, 256)),
         snapshot_interval_entries=rng.choice((0, 3, 10, 40)),
         snapshot_min_gap_entries=rng.choice((1, 1, 4)),
     )
@@ -98,6 +80,11 @@ _WEIGHTS = {
     "disconnect": 2,
     "disk": 2,
     "failing": 1,
+    "mute": 1,
+    "lag": 1,
+    "elect": 1,
+    "pause": 1,
+    "wall": 1,
     "change": 2,
     "transfer": 2,
     "snapshot": 2,
@@ -141,26 +128,38 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         if what == "readonly":
             return Move(what, who(), int(rng.random() < 0.3))
         if what == "timeout":
-            return Move(what, who(), rng.choice((200, 200, 150, 230)))
+            # E + D stays as it is, so a longer E would leave too little D for the rates of these clocks.
+            return Move(what, who(), rng.choice((200, 200, 150, 180)))
+        if what == "lag":
+            return Move(what, who(), rng.choice((0, 30, 100, 300)))
+        if what == "elect":
+            return Move(what, rng.randrange(nodes))
+        if what == "pause":
+            return Move(what, who(), rng.choice((50, 230, 400)))
+        if what == "wall":
+            return Move(what, who(), rng.choice((60_000, -60_000)))
         if what == "vote":
             return Move(what, who(), rng.choice((0, 50)))
         return Move(what, who())
 
     drawn: list[Move] = []
     while len(drawn) < moves:
-        if rng.random() < 0.08:
-            drawn += scene(rng, nodes)
+        if rng.random() < 0.1:
+            group = rng.sample(range(members), members)
+            drawn += rng.choice(SCENES)(rng, nodes, group)
             if rng.random() < 0.7:
                 drawn += [Move("heal"), Move("start"), Move("run", 300)]
         else:
             drawn.append(move(rng.choices(names, weights)[0]))
-    # rate(follower) / rate(leader) <= 1 + D/E = 1.25 holds for any two of these.
+    options = options_of(rng)
+    # rate(follower) / rate(leader) <= 1 + D/E holds for any two of these.
+    least, most = (900, 1110) if options.max_clock_drift_ms == 50 else (955, 1045)
     return Schedule(
         seed=seed,
         nodes=nodes,
         members=members,
-        options=options_of(rng),
-        rates=tuple(rng.randint(900, 1110) for _ in range(nodes)),
+        options=options,
+        rates=tuple(rng.randint(least, most) for _ in range(nodes)),
         disks=tuple(rng.choice((0, 1000, 10_000, 60_000)) for _ in range(nodes)),
         delay_us=slow,
         drop=rng.choice((0.0, 0.02, 0.2)),
@@ -168,74 +167,6 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         moves=tuple(drawn),
         bugs=tuple(bugs),
     )
-
-
-def scene(rng: random.Random, nodes: int) -> list[Move]:
-    """A few moves that go together: the situations in which a rule of the protocol is all that stands between two truths."""
-    some, other = rng.randrange(nodes), rng.randrange(nodes)
-    looks = [Move("read", OLD, rng.randint(1, 2)), Move("observe", OLD)]
-    match rng.randrange(9):
-        case 0:
-            # A leader that was cut off is asked while another one has already written.
-            moves = [Move("isolate", LEADER)]
-            for _ in range(rng.randint(4, 9)):
-                moves += [Move("run", rng.choice((25, 50, 75))), *looks, Move("write", LEADER)]
-                moves.append(Move("run", 5))
-            return moves
-        case 1:
-            # A follower misses writes, and comes back as the only one who can elect or be elected.
-            moves = [Move("isolate", some), Move("burst", LEADER, 4), Move("run", 50)]
-            return [
-                *moves,
-                Move("heal"),
-                Move("isolate", LEADER),
-                Move("vote", some),
-                Move("run", 400),
-            ]
-        case 2:
-            # Power goes right after a write, at some or at all.
-            moves = [Move("burst", LEADER, 3), Move("run", rng.choice((1, 3, 8, 20)))]
-            moves += [Move("crash", n) for n in rng.sample(range(nodes), rng.randint(1, nodes))]
-            return [*moves, Move("start"), Move("isolate", some), Move("run", 500)]
-        case 3:
-            # A leader in the minority piles up what the others overwrite.
-            moves = [Move("isolate", LEADER), Move("burst", OLD, 6), Move("run", 350)]
-            moves += [Move("burst", LEADER, 3), Move("run", 50), Move("heal"), Move("run", 60)]
-            return [*moves, Move("isolate", LEADER), Move("vote", OLD), Move("run", 400)]
-        case 4:
-            # One link is cut, and the third node sees both ends.
-            moves = [Move("cut", LEADER, some, 1)]
-            for _ in range(12):
-                moves += [Move("run", 30), *(Move("observe", n) for n in range(nodes))]
-            return moves
-        case 5:
-            # All followers forget what they had promised, were it not on their minds after a restart.
-            moves = [Move("isolate", LEADER)]
-            moves += [Move("crash", n) for n in range(nodes) if n != other]
-            moves += [Move("start")]
-            for _ in range(10):
-                moves += [Move("run", 20), *looks]
-            return moves
-        case 6:
-            # Somebody is away over two snapshots, and is asked right after the one that he gets.
-            moves = [Move("isolate", some), Move("burst", LEADER, 8), Move("snapshot", LEADER)]
-            moves += [Move("run", 50), Move("burst", LEADER, 8), Move("snapshot", LEADER)]
-            moves += [Move("run", 60), Move("heal"), Move("run", 400), Move("crash", some)]
-            return [*moves, Move("start"), Move("retry", LEADER), Move("run", 100)]
-        case 7:
-            # The group changes while a part of it cannot hear of it.
-            moves = [Move("isolate", some), Move("change", rng.randint(1, 2**nodes - 1))]
-            moves += [Move("run", 50), Move("write", LEADER), Move("run", 300), Move("vote", some)]
-            return [*moves, Move("write", LEADER), Move("run", 300), Move("heal"), Move("run", 200)]
-        case _:
-            # Rivals: two are asked to stand at once, with the leader gone.
-            moves = [
-                Move("crash", LEADER),
-                Move("run", 300),
-                Move("vote", some),
-                Move("vote", other),
-            ]
-            return [*moves, Move("run", 100), Move("crash", some), Move("start"), Move("run", 100)]
 
 
 # ---- playing -------------------------------------------------------------------------------------
@@ -261,7 +192,7 @@ def play(schedule: Schedule, keeping: bool = False) -> World:
         disk.delay_ns = sync_us * 1000
         disk.save_ns = rng.choice((0, MS, 60 * MS))
         disk.fetch_ns = rng.choice((0, 5 * MS, 300 * MS))
-    player = _Player(world)
+    player = Player(world)
     try:
         for number, move in enumerate(schedule.moves):
             player.play(move)
@@ -272,124 +203,6 @@ def play(schedule: Schedule, keeping: bool = False) -> World:
         broken.bed = world
         raise
     return world
-
-
-class _Player:
-    """Moves by name. A method does nothing when there is nobody to do it to."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.newest = 0
-        self.old = ""
-
-    def play(self, move: Move) -> None:
-        world = self.world
-        if world.keeping:
-            world.note(str(move))
-        getattr(self, f"on_{move.what}")(move)
-
-    def name(self, number: int) -> str:
-        world = self.world
-        if number == LEADER:
-            return world.leader() or world.names[0]
-        if number == OLD:
-            return self.old or world.names[0]
-        return world.names[number % len(world.names)]
-
-    def living(self, number: int) -> str:
-        """The node, "" when it is down."""
-        name = self.name(number)
-        return name if self.world.members[name].core is not None else ""
-
-    def on_run(self, move: Move) -> None:
-        self.world.run(move.a)
-
-    def on_isolate(self, move: Move) -> None:
-        self.old = self.name(move.a)
-        self.world.isolate(self.old)
-
-    def on_cut(self, move: Move) -> None:
-        """From a to b, and back if c."""
-        a, b = self.name(move.a), self.name(move.b)
-        self.world.cuts |= {(a, b)} | ({(b, a)} if move.c else set())
-
-    def on_heal(self, _: Move) -> None:
-        self.world.heal()
-
-    def on_crash(self, move: Move) -> None:
-        self.world.crash(self.name(move.a))
-
-    def on_start(self, _: Move) -> None:
-        for name, member in self.world.members.items():
-            if member.core is None:
-                self.world.start(name)
-
-    def on_vote(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.world.vote(name, move.b)
-
-    def on_disconnect(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.world.disconnect(name, self.name(move.b))
-
-    def on_disk(self, move: Move) -> None:
-        self.world.members[self.name(move.a)].disk.delay_ns = move.b * 1000
-
-    def on_failing(self, move: Move) -> None:
-        disk = self.world.members[self.name(move.a)].disk
-        assert isinstance(disk, JournalDisk)
-        disk.fails = True
-
-    def on_change(self, move: Move) -> None:
-        """The members are those whose bit is set in a."""
-        if name := self.living(LEADER):
-            wanted = [n for i, n in enumerate(self.world.names) if move.a >> i & 1]
-            self.world.change(name, wanted)
-
-    def on_transfer(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.operator(name, Transfer(self.token(), self.name(move.b)))
-
-    def on_snapshot(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.world.snapshot(name)
-
-    def on_readonly(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.operator(name, SetReadonly(self.token(), bool(move.b)))
-
-    def on_timeout(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.operator(name, ResetElectionTimeout(self.token(), move.b))
-
-    def operator(self, name: str, asked: Transfer | SetReadonly | ResetElectionTimeout) -> None:
-        self.world.step(name, asked)
-
-    def token(self) -> int:
-        return self.world.next_token()
-
-    def on_write(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.newest = self.world.propose(name)
-
-    def on_burst(self, move: Move) -> None:
-        """b writes that one append may carry."""
-        if name := self.living(move.a):
-            for number in range(move.b):
-                self.newest = self.world.propose(name, more=number < move.b - 1)
-
-    def on_retry(self, move: Move) -> None:
-        name = self.living(move.a)
-        if name and self.newest and self.newest not in self.world.answers:
-            self.world.again(name, self.newest)
-
-    def on_read(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.world.read(name, ("local", "readindex", "lease")[move.b])
-
-    def on_observe(self, move: Move) -> None:
-        if name := self.living(move.a):
-            self.world.observe(name)
 
 
 # ---- making smaller ------------------------------------------------------------------------------

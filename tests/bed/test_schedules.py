@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from node.raft.effects import SetReadonly
-from tests.bed.schedule import Move, Schedule, breaks, delete, draw, play, shrink
+from node.raft.effects import Options, SetReadonly
+from tests.bed.moves import Move
+from tests.bed.schedule import Schedule, breaks, delete, draw, play, shrink
 from tests.bed.world import JournalDisk, World
 from tests.node.raft.bed import MS, Violation
 from tests.node.raft.transcript import transcript
@@ -18,6 +19,8 @@ PARTS = 8
 
 def survive(world: World) -> None:
     """Heal everything: a leader, a write, and equal states at all members, within the bound of liveness."""
+    for name in list(world.stopped):
+        world.resume(world.members[name], world.members[name].life)
     world.heal()
     world.drop = world.duplicate = 0.0
     world.slow_ns = MS
@@ -33,9 +36,8 @@ def survive(world: World) -> None:
         world.step(name, SetReadonly(world.next_token(), False))
 
     # An operator stops who is no member any more: without pre-vote it would go on standing, not having heard of its removal.
-    newest = max((world.core(name) for name in world.names), key=lambda core: core.commit)
-    if not newest.options.prevote:
-        for name in set(world.names) - set(newest.conf.everyone):
+    if not world.options.prevote:
+        for name in removed(world):
             world.crash(name)
 
     def written() -> bool:
@@ -53,6 +55,14 @@ def survive(world: World) -> None:
     members = [n for n in world.core(leader).conf.everyone if world.members[n].core is not None]
     assert len({world.members[name].state for name in members}) == 1
     assert len({world.machines[name].dump() for name in members}) == 1
+
+
+def removed(world: World) -> set[str]:
+    """Who is in no configuration that may yet be the group's: one in force at a member that knows most to be committed."""
+    cores = [world.core(name) for name in world.names]
+    known = max(core.commit for core in cores)
+    members = {name for core in cores if core.commit == known for name in core.conf.everyone}
+    return set(world.names) - members
 
 
 def checked(schedule: Schedule) -> None:
@@ -86,6 +96,19 @@ def test_no_schedule_breaks_a_property(part: int) -> None:
 def test_fuzz_no_schedule_of_five_nodes_breaks_a_property(part: int) -> None:
     for seed in range(SCHEDULES + part, SCHEDULES + FUZZED, PARTS):
         checked(draw(seed, nodes=5))
+
+
+def test_who_is_in_a_configuration_not_yet_committed_is_not_removed() -> None:
+    """Its entry is at the leader alone, so another member that knows as much to be committed has not heard of it."""
+    world = World(2, Options(prevote=False, leader_lease=False))
+    world.elect("n2")
+    world.change("n2", ("n2",))
+    world.run(200)
+    assert removed(world) == {"n1"}
+    world.change("n2", ("n1", "n2"))
+    world.run_until(lambda: world.core("n2").conf.members == ("n1", "n2"), 500)
+    assert world.core("n1").conf.members == ("n2",)
+    assert removed(world) == set()
 
 
 def test_a_schedule_is_a_function_of_its_seed() -> None:

@@ -30,6 +30,7 @@ from node.raft.effects import (
     SnapshotSaved,
 )
 from node.raft.messages import DATA, Message, SnapshotMeta
+from node.raft.raft import Raft
 from node.storage.codec import StorageError
 from node.storage.journal import Journal, Sizes
 from tests.node.raft.bed import MS, Bed, Disk, Member, Properties, Saved, Violation
@@ -132,6 +133,10 @@ class World(Bed):
         self.chance = self.rng.random
         self.slow_ns = MS
         """A message takes any time up to this long."""
+        self.lags: dict[str, int] = {}
+        """How much longer messages to a member take, in ns."""
+        self.stopped: dict[str, Raft] = {}
+        """Whose process does nothing at present."""
 
     def make_disk(self, name: str) -> Disk:
         return JournalDisk(name=name)
@@ -169,11 +174,37 @@ class World(Bed):
                 raise Violation(found[0].property, found[0].text)
 
     def crash(self, name: str) -> None:
+        self.stopped.pop(name, None)
         member = self.members[name]
         member.core = None
         member.fetching = None
         assert isinstance(member.disk, JournalDisk)
         member.disk.lose_power(self)
+
+    def pause(self, name: str, ms: int) -> None:
+        """Stop the process for so long; it misses what comes meanwhile. Nothing happens while a snapshot is on its way."""
+        member = self.members[name]
+        core = self.core(name)
+        if not core.snapshots.saving and member.fetching is None:
+            self.stopped[name] = core
+            member.core = None
+            self.at(self.now + ms * MS, self.resume, member, member.life)
+
+    def resume(self, member: Member, life: int) -> None:
+        """The process goes on: a client's request that waited comes before any timer."""
+        name = member.name
+        if member.life != life or name not in self.stopped:
+            return
+        member.core = self.stopped.pop(name)
+        self.observe(name)
+        self.read(name, "lease")
+        if member.disk.waiting:
+            self.synced(member, life, member.disk.waiting[-1].token)
+        self.look_anew(member)
+
+    def heal(self) -> None:
+        super().heal()
+        self.lags.clear()
 
     def synced(self, member: Member, life: int, token: int) -> None:
         disk = member.disk
@@ -256,6 +287,8 @@ class World(Bed):
         for _ in range(2 if chance >= 1 - self.duplicate else 1):
             self._order += 1
             when = self.now + int(self.chance() * self.slow_ns)
+            if self.lags:
+                when += self.lags.get(to, 0)
             heappush(self._queue, (when, self._order, self.arrive, way))
 
     def arrive(self, source: str, to: str, payload: bytes) -> None:
