@@ -105,6 +105,7 @@ def test_who_is_in_a_configuration_not_yet_committed_is_not_removed() -> None:
     world.change("n2", ("n2",))
     world.run(200)
     assert removed(world) == {"n1"}
+    world.slow_ns = 20 * MS
     world.change("n2", ("n1", "n2"))
     world.run_until(lambda: world.core("n2").conf.members == ("n1", "n2"), 500)
     assert world.core("n1").conf.members == ("n2",)
