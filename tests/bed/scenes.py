@@ -151,8 +151,8 @@ def own_promise(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Mo
     away = group[: len(group) // 2]
     moves = [Move("cut", LEADER, n, 1) for n in away]
     moves += [Move("run", 300), Move("isolate", LEADER), Move("vote", group[-1])]
-    for _ in range(8):
-        moves += [Move("run", 10), *_looks(rng)]
+    for _ in range(15):
+        moves += [Move("run", 12), *_looks(rng)]
     return moves
 
 
@@ -199,20 +199,20 @@ def old_acknowledgements(rng: random.Random, nodes: int, group: Sequence[int]) -
 
 
 def unfinished_transfer(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
-    """The one who is to take over hears of it, perhaps very late, and the old leader does not hear of him."""
+    """The old leader does not hear of the one who takes over, or who takes over is told so very late."""
     to = group[0]
-    late = rng.random() < 0.5
-    moves = [Move("lag", to, rng.choice((250, 300)))] if late else []
-    moves += [Move("run", 100), Move("mark", LEADER)]
-    if not late:
-        moves += [Move("cut", to, OLD), Move("transfer", OLD, to)]
-    else:
+    moves = [Move("run", 100), Move("mark", LEADER)]
+    if rng.random() < 0.5:
         moves += [
-            Move("transfer", OLD, to),
-            Move("run", rng.choice((210, 230))),
             Move("cut", to, OLD),
+            Move("transfer", OLD, to),
+            Move("run", rng.choice((1, 3, 8))),
         ]
-    moves += [Move("cut", OLD, n, 1) for n in range(nodes) if late and n != to]
+        moves.append(Move("isolate", OLD))
+    else:
+        moves += [Move("lag", to, rng.choice((250, 300))), Move("transfer", OLD, to)]
+        moves += [Move("run", rng.choice((210, 230))), Move("cut", to, OLD)]
+        moves += [Move("cut", OLD, n, 1) for n in range(nodes) if n != to]
     for _ in range(15):
         moves += [Move("run", rng.choice((5, 10))), *_looks(rng), Move("write", to)]
     return moves
@@ -227,15 +227,33 @@ def successor_is_asked(rng: random.Random, nodes: int, group: Sequence[int]) -> 
 
 
 def stopped_leader(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
-    """A leader's process is stopped for longer than its lease, and goes on."""
-    ms = rng.choice((230, 300, 400))
-    return [
-        Move("mark", LEADER),
-        Move("pause", OLD, ms),
-        Move("run", ms - 20),
-        Move("write", LEADER),
-        Move("run", 60),
+    """A leader's process is stopped until there is another one, and goes on."""
+    ms = rng.choice((300, 400, 600))
+    moves = [Move("mark", LEADER), Move("pause", OLD, ms), Move("run", ms - 20)]
+    return [*moves, Move("write", LEADER), Move("run", 60)]
+
+
+def eager_readers(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
+    """Followers are read just after a write, of whose commit they have not heard."""
+    moves: list[Move] = []
+    for _ in range(3):
+        moves += [Move("burst", LEADER, 3), Move("run", rng.choice((2, 5, 15, 40)))]
+        moves += [*(Move("read", n, 1) for n in range(nodes)), Move("run", rng.choice((5, 30)))]
+    return moves
+
+
+def tail_and_snapshot(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
+    """A leader in the minority has a longer log than the snapshot that it must load later."""
+    moves = [
+        Move("isolate", LEADER),
+        Move("burst", OLD, 8),
+        Move("burst", OLD, 8),
+        Move("run", 400),
     ]
+    for _ in range(2):
+        moves += [Move("burst", LEADER, 3), Move("run", 60), Move("snapshot", LEADER)]
+        moves += [Move("run", 70)]
+    return [*moves, Move("heal"), Move("run", 400)]
 
 
 SCENES: Final[tuple[Scene, ...]] = (
@@ -260,4 +278,6 @@ SCENES: Final[tuple[Scene, ...]] = (
     unfinished_transfer,
     successor_is_asked,
     stopped_leader,
+    eager_readers,
+    tail_and_snapshot,
 )
