@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.raft.effects import ResetElectionTimeout, SetReadonly, Transfer, WallClock
-from tests.bed.moves import LEADER, OLD, Move
+from tests.bed.moves import LEADER, OLD, READS, Move
 from tests.bed.world import JournalDisk, World
 from tests.node.raft.bed import MS, Violation
 
@@ -185,7 +185,7 @@ class Player:
 
     def on_read(self, move: Move) -> None:
         if name := self.living(move.a):
-            self.world.read(name, ("local", "readindex", "lease")[move.b])
+            self.world.read(name, READS[move.b])
 
     def on_observe(self, move: Move) -> None:
         if name := self.living(move.a):

@@ -29,6 +29,15 @@ def cut_off_leader(rng: random.Random, nodes: int, group: Sequence[int]) -> list
     return moves
 
 
+def end_of_the_promises(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
+    """A leader that was cut off is looked at closely while its lease and the promises to it run out (E is 200 ms)."""
+    moves = [Move("disk", n, 0) for n in range(nodes)]
+    moves += [Move("run", 100), Move("isolate", LEADER), Move("run", 170)]
+    for _ in range(25):
+        moves += [Move("run", 4), *_looks(rng)]
+    return moves
+
+
 def lagging_candidate(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]:
     """A follower misses writes, and comes back as the only one who can elect or be elected."""
     some = rng.randrange(nodes)
@@ -258,6 +267,7 @@ def tail_and_snapshot(rng: random.Random, nodes: int, group: Sequence[int]) -> l
 
 SCENES: Final[tuple[Scene, ...]] = (
     cut_off_leader,
+    end_of_the_promises,
     lagging_candidate,
     power_loss,
     minority_tail,

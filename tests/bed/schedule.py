@@ -46,7 +46,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             f"disks {self.disks} us, messages up to {self.delay_us} us, {self.drop:.0%} lost, "
             f"{self.duplicate:.0%} twice, bugs {', '.join(self.bugs) or 'none'}\noptions {changed}\n"
         )
-        return head + "\n".join(f"  {move}" for move in self.moves)
+        return head + "; ".join(map(str, self.moves))
 
 
 # ---- drawing -------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         nodes=nodes,
         members=members,
         options=options,
-        rates=tuple(rng.randint(least, most) for _ in range(nodes)),
+        rates=tuple(rng.choice((least, most, rng.randint(least, most))) for _ in range(nodes)),
         disks=tuple(rng.choice((0, 1000, 10_000, 60_000)) for _ in range(nodes)),
         delay_us=slow,
         drop=rng.choice((0.0, 0.02, 0.2)),
@@ -223,7 +223,22 @@ def shrink(schedule: Schedule, broken: str, tries: int = 400) -> Schedule:
     def still(candidate: Schedule) -> bool:
         return breaks(candidate) == broken
 
-    return delete(schedule, still, tries)
+    return join(delete(schedule, still, tries), still)
+
+
+def join(schedule: Schedule, still: Callable[[Schedule], bool]) -> Schedule:
+    """Runs that follow one another become one where that is the same."""
+    moves = list(schedule.moves)
+    at = 0
+    while at + 1 < len(moves):
+        left, right = moves[at], moves[at + 1]
+        if left.what == right.what == "run":
+            rest = [*moves[:at], Move("run", left.a + right.a), *moves[at + 2 :]]
+            if still(msgspec.structs.replace(schedule, moves=tuple(rest))):
+                moves = rest
+                continue
+        at += 1
+    return msgspec.structs.replace(schedule, moves=tuple(moves))
 
 
 def delete(schedule: Schedule, still: Callable[[Schedule], bool], tries: int) -> Schedule:

@@ -9,8 +9,8 @@ from node.raft.effects import Options, SetReadonly
 from tests.bed.moves import Move
 from tests.bed.schedule import Schedule, breaks, delete, draw, play, shrink
 from tests.bed.world import JournalDisk, World
-from tests.node.raft.bed import MS, Violation
-from tests.node.raft.transcript import transcript
+from tests.node.raft.bed import MS, Bed, Violation
+from tests.node.raft.transcript import narrow, transcript
 
 SCHEDULES = 160
 FUZZED = 10_000
@@ -76,13 +76,13 @@ def checked(schedule: Schedule) -> None:
 
 def told(schedule: Schedule) -> str:
     """The schedule, what it breaks, and what its nodes did."""
-    world = None
+    said = "nothing"
     try:
-        world = play(schedule, keeping=True)
+        bed: Bed | None = play(schedule, keeping=True)
     except Violation as broken:
-        made: World = broken.bed  # type: ignore[assignment]
-        return f"{broken}\n{schedule}\n\n{transcript(made)}"
-    return f"nothing\n{schedule}\n\n{transcript(world)}"
+        bed, said = broken.bed, str(broken)
+    assert bed is not None
+    return narrow(f"{said}\n{schedule}\n\n{transcript(bed)}*** {said}\n")
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -118,16 +118,17 @@ def test_a_schedule_is_a_function_of_its_seed() -> None:
 
 
 def test_a_schedule_that_breaks_something_is_made_smaller_and_told() -> None:
-    """Few of a hundred moves are needed to find a leader that answers reads without asking."""
-    seed = next(seed for seed in range(400) if breaks(draw(seed, bugs=("readindex_no_round",))))
-    schedule = draw(seed, bugs=("readindex_no_round",))
-    broken = breaks(schedule)
+    """Few of a hundred moves are needed to find a follower that answers reads without asking."""
+    drawn = (draw(seed, bugs=("follower_local_read",)) for seed in range(100))
+    schedule, broken = next((each, name) for each in drawn if (name := breaks(each)))
     small = shrink(schedule, broken)
     assert breaks(small) == broken
     assert len(small.moves) < len(schedule.moves) / 4
     text = told(small)
     assert text.startswith(broken)
     assert "--- read" in text
+    assert text.endswith(f"*** {text.splitlines()[0]}\n")
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_no_move_of_a_shrunk_schedule_can_be_left_out() -> None:

@@ -5,6 +5,7 @@ Heartbeats that changed nothing and timers that did nothing are left out, or nob
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ from tests.node.raft.bed import MS, Bed
 
 _HIDDEN = {"call", "crc", "token"}
 """Numbers that say nothing to a reader and change with every draw."""
+_UNLESS_SET = {
+    "disrupted",
+    "disrupted_term",
+    "previous_term",
+    "readonly",
+    "rejected_by_lease",
+    "round",
+}
+"""What most messages have at zero."""
 
 
 def transcript(bed: Bed) -> str:
@@ -26,6 +36,21 @@ def transcript(bed: Bed) -> str:
         elif out is not None and not _quiet(given, out):
             lines.append(f"{now / MS:.3f} ms {name}: {_input(given)}")
             lines.extend(f"    {line}" for line in _effects(out))
+    return "\n".join(lines) + "\n"
+
+
+def narrow(text: str, width: int = 80) -> str:
+    """The same with long lines broken, their rest indented."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
     return "\n".join(lines) + "\n"
 
 
@@ -109,7 +134,9 @@ def _value(value: Any) -> str:
         shown = (
             f"{name}={_value(getattr(value, name))}"
             for name in fields
-            if name not in _HIDDEN and getattr(value, name) not in ("", (), [], None, b"")
+            if name not in _HIDDEN
+            and getattr(value, name) not in ("", (), [], None, b"")
+            and (name not in _UNLESS_SET or getattr(value, name))
         )
         return f"{type(value).__name__} {' '.join(shown)}".rstrip()
     if isinstance(value, list | tuple):
