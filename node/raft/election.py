@@ -192,13 +192,13 @@ def may_stand(raft: Raft) -> bool:
         return False
     if raft.witness:
         return raft.options.witness_may_lead
-    name, conf = raft.name, raft.conf
-    if name in conf.members or name in conf.old:
-        return True
-    if raft.conf_due > raft.conf_index:
-        return False
-    before = raft.log.configuration_at(raft.conf_index - 1)
-    return name in before.members or name in before.old
+    # Its removal may stand in several entries, since each leadership begins with the configuration in force.
+    for index, conf in reversed(raft.log.configurations):
+        if raft.name in conf.members or raft.name in conf.old:
+            return True
+        if index <= raft.commit:
+            return False
+    return False
 
 
 def campaign(raft: Raft, *, triggered: bool = False) -> None:

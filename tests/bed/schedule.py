@@ -70,6 +70,12 @@ def options_of(rng: random.Random) -> Options:
     )
 
 
+def rates_of(rng: random.Random, options: Options, nodes: int) -> tuple[int, ...]:
+    """Rates of clocks in thousandths: rate(follower) / rate(leader) <= 1 + D/E holds for any two, often only just."""
+    least, most = (900, 1110) if options.max_clock_drift_ms == 50 else (955, 1045)
+    return tuple(rng.choice((least, most, rng.randint(least, most))) for _ in range(nodes))
+
+
 _WEIGHTS = {
     "isolate": 3,
     "cut": 2,
@@ -152,14 +158,12 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         else:
             drawn.append(move(rng.choices(names, weights)[0]))
     options = options_of(rng)
-    # rate(follower) / rate(leader) <= 1 + D/E holds for any two of these.
-    least, most = (900, 1110) if options.max_clock_drift_ms == 50 else (955, 1045)
     return Schedule(
         seed=seed,
         nodes=nodes,
         members=members,
         options=options,
-        rates=tuple(rng.choice((least, most, rng.randint(least, most))) for _ in range(nodes)),
+        rates=rates_of(rng, options, nodes),
         disks=tuple(rng.choice((0, 1000, 10_000, 60_000)) for _ in range(nodes)),
         delay_us=slow,
         drop=rng.choice((0.0, 0.02, 0.2)),

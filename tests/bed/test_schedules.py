@@ -12,7 +12,7 @@ from tests.bed.world import JournalDisk, World
 from tests.node.raft.bed import MS, Bed, Violation
 from tests.node.raft.transcript import narrow, transcript
 
-SCHEDULES = 160
+SCHEDULES = 64
 FUZZED = 10_000
 PARTS = 8
 

@@ -327,6 +327,8 @@ def test_every_other_cause_of_a_step_down_has_its_reason() -> None:
 
 # ---- random schedules ----------------------------------------------------------------------------
 
+SCHEDULES = 20
+
 
 def play(seed: int, moves: int = 40) -> Bed:
     """Transfers, stops and modes among cuts and restarts, under reads and writes everywhere."""
@@ -375,7 +377,7 @@ def play(seed: int, moves: int = 40) -> Bed:
 def test_no_transfer_breaks_a_property() -> None:
     """P-EL, P-LX, P-LC, P-SM and fresh reads, with the transfers that they come from."""
     seen: set[object] = set()
-    for seed in range(60):
+    for seed in range(SCHEDULES):
         seen |= set(stages(play(seed)))
     assert seen == {"start", "timeout_now", "done", "expired"}
 
@@ -384,7 +386,7 @@ def test_no_transfer_breaks_a_property() -> None:
 @pytest.mark.parametrize("part", range(10))
 def test_fuzz_no_transfer_breaks_a_property(part: int) -> None:
     """The same for a thousand schedules more."""
-    for seed in range(60 + part, 1060, 10):
+    for seed in range(SCHEDULES + part, SCHEDULES + 1000, 10):
         play(seed)
 
 
