@@ -176,15 +176,37 @@ def main() -> None:
             print(
                 f"{title}: geometric mean {geometric_mean(factors_of):.1f}, least {min(factors_of):.1f}"
             )
-    etcd = [history for name, _, history in cases if name == "etcd logs"]
-    if etcd and compiled is not None:
-        parts = [
-            compiled._bench(history, models["register"].compiled, False, 20) for history in etcd
-        ]
-        searched = 1_000 * sum(prepared + search for _, prepared, search in parts)
-        go = [took for took, _ in table["etcd logs"]]
+    if compiled is not None:
+        for title, kind, wanted in (
+            ("etcd logs", "register", "etcd"),
+            ("key-value", "store", "kv c"),
+        ):
+            alone(title, models[kind], wanted, cases, table)
+
+
+def alone(
+    title: str,
+    model: Model,
+    wanted: str,
+    cases: list[Row],
+    table: dict[str, list[tuple[float, float]]],
+) -> None:
+    """What the core takes from parsed columns to a verdict, part after part: without the reading of Python's objects."""
+    go: list[float] = []
+    here: list[float] = []
+    for name in table:
+        if wanted not in name or "together" in name:
+            continue
+        histories = [history for case, _, history in cases if case == name]
+        go.extend(took for took, _ in table[name])
+        for history in histories:
+            keyed = model.partition is not None
+            here.append(1_000 * compiled._bench_alone(history, model.compiled, keyed, ROUNDS))
+    if here:
+        factors = [g / h for g, h in zip(go, here, strict=True)]
         print(
-            f"etcd logs from columns, in the core alone: sum {searched:.2f} ms, {sum(go) / searched:.0f} times"
+            f"{title} from columns, in the core alone: sum {sum(here):.3f} ms, {sum(go) / sum(here):.0f} times; "
+            f"median {median(factors):.1f}, geometric mean {geometric_mean(factors):.1f}, least {min(factors):.1f}"
         )
 
 

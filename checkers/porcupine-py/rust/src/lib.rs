@@ -7,6 +7,7 @@
 
 mod asked;
 mod clock;
+mod codes;
 mod fuzz;
 mod gates;
 mod machine;
@@ -17,6 +18,7 @@ mod operation;
 mod oracle;
 mod parse;
 mod problem;
+mod reader;
 mod recorded;
 mod resident;
 mod search;
@@ -28,13 +30,14 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::clock::Clock;
 use crate::machine::Machine;
 use crate::native::Shape;
-use crate::parse::{Gated, Parsed, Spec};
+use crate::parse::{Gated, Parsed};
 use crate::problem::Problem;
+use crate::reader::{Spec, Twin};
 use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
@@ -59,11 +62,8 @@ fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T>
 }
 
 fn spec_of<'py>(spec: &Bound<'py, PyAny>) -> PyResult<Spec<'py>> {
-    Ok(Spec {
-        name: spec.getattr("kind")?.extract()?,
-        initial: spec.getattr("initial")?,
-        skip: spec.getattr("skip")?.extract()?,
-    })
+    let kind: String = spec.getattr("kind")?.extract()?;
+    Spec::new(&kind, spec.getattr("initial")?, spec.getattr("skip")?.extract()?)
 }
 
 /// Ways to where a search got stuck: the state's number, and the order.
@@ -383,7 +383,7 @@ fn gate<'py>(
         let Some(timed) = parse::beside(parse::timed(operations, false, &mut clock), py)? else {
             return none;
         };
-        let spec = Spec { name: kind, initial, skip };
+        let spec = Spec::new(&kind, initial, skip)?;
         let Some(history) = parse::beside(parse::gated(&timed, &spec, &mut clock), py)? else { return none };
         let (answer, places) = said(py.detach(|| gates::judge(&history, &|| clock.passed())));
         Ok((answer, places.into_iter().map(|place| timed[place as usize].source).collect()))
@@ -438,24 +438,54 @@ fn plain(
     })
 }
 
-/// A history judged at once, if that can be done: (whether it is legal, steps, the most operations that an order
-/// explained, parts decided, parts). None where the ordinary way has to be gone.
-#[pyfunction]
-#[pyo3(signature = (operations, spec, keyed, gated, seconds=None, memory_bytes=None))]
-fn judged_at_once<'py>(
-    py: Python<'py>,
-    operations: &Bound<'py, PyList>,
-    spec: &Bound<'py, PyAny>,
+/// What a check of one ready model asks, for one history after the other.
+#[pyclass(module = "porcupine._core", frozen)]
+struct AtOnce {
+    twin: Option<Twin>,
+    initial: Py<PyAny>,
+    skip: usize,
     keyed: bool,
     gated: bool,
-    seconds: Option<f64>,
-    memory_bytes: Option<usize>,
-) -> PyResult<Option<(bool, u64, u32, u32, u32)>> {
-    guarded(py, || {
-        let asked = once::Asked { keyed, gated, until: instant_after(seconds), memory_bytes };
-        let found = parse::beside(once::judge(operations, &spec_of(spec)?, &asked), py)?;
-        Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts)))
-    })
+}
+
+/// Whether a history is legal, steps, the most operations that an order explained, parts decided, parts; the
+/// operations judged, and the seconds it took.
+type Judged<'py> = (bool, u64, u32, u32, u32, Bound<'py, PyTuple>, f64);
+
+#[pymethods]
+impl AtOnce {
+    /// keyed: parts are told apart by the second element of an input. gated: the model's gate is asked before the
+    /// search.
+    #[new]
+    fn new(spec: &Bound<'_, PyAny>, keyed: bool, gated: bool) -> PyResult<AtOnce> {
+        let Spec { twin, initial, skip } = spec_of(spec)?;
+        Ok(AtOnce { twin, initial: initial.unbind(), skip, keyed, gated })
+    }
+
+    /// A history judged at once, if that can be done. None where the ordinary way has to be gone.
+    #[pyo3(signature = (operations, seconds=None, memory_bytes=None))]
+    fn judge<'py>(
+        &self,
+        py: Python<'py>,
+        operations: &Bound<'py, PyList>,
+        seconds: Option<f64>,
+        memory_bytes: Option<usize>,
+    ) -> PyResult<Option<Judged<'py>>> {
+        guarded(py, || {
+            let started = Instant::now();
+            let asked = once::Asked {
+                keyed: self.keyed,
+                gated: self.gated,
+                until: instant_after(seconds),
+                memory_bytes,
+            };
+            let spec = Spec { twin: self.twin, initial: self.initial.bind(py).clone(), skip: self.skip };
+            let operations = operations.to_tuple();
+            let found = parse::beside(once::judge(&operations, &spec, &asked), py)?;
+            let took = started.elapsed().as_secs_f64();
+            Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts, operations, took)))
+        })
+    }
 }
 
 /// What is accepted of the lines of a register history of Driftline's: (operations, those judged aside, parts, operations
@@ -488,7 +518,23 @@ fn _bench<'py>(
 ) -> PyResult<Option<[f64; 3]>> {
     guarded(py, || {
         let asked = once::Asked { keyed, gated: false, until: None, memory_bytes: None };
-        once::bench(operations, &spec_of(spec)?, &asked, rounds)
+        once::bench(&operations.to_tuple(), &spec_of(spec)?, &asked, rounds)
+    })
+}
+
+/// For benchmarks: the best seconds of some rounds from read parts to a verdict, as a check has it. None where a
+/// history is not judged at once.
+#[pyfunction]
+fn _bench_alone<'py>(
+    py: Python<'py>,
+    operations: &Bound<'py, PyList>,
+    spec: &Bound<'py, PyAny>,
+    keyed: bool,
+    rounds: usize,
+) -> PyResult<Option<f64>> {
+    guarded(py, || {
+        let asked = once::Asked { keyed, gated: false, until: None, memory_bytes: None };
+        once::bench_alone(&operations.to_tuple(), &spec_of(spec)?, &asked, rounds)
     })
 }
 
@@ -540,9 +586,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(zones_of, module)?)?;
     module.add_function(wrap_pyfunction!(zones_columns, module)?)?;
     module.add_function(wrap_pyfunction!(plain, module)?)?;
-    module.add_function(wrap_pyfunction!(judged_at_once, module)?)?;
+    module.add_class::<AtOnce>()?;
     module.add_function(wrap_pyfunction!(recorded_registers, module)?)?;
     module.add_function(wrap_pyfunction!(_bench, module)?)?;
+    module.add_function(wrap_pyfunction!(_bench_alone, module)?)?;
     module.add_function(wrap_pyfunction!(gate, module)?)?;
     module.add_function(wrap_pyfunction!(gate_columns, module)?)?;
     module.add_function(wrap_pyfunction!(_oracle, module)?)?;

@@ -128,6 +128,7 @@ impl<const N: usize> Bits<N> {
 }
 
 /// Sets of used optional operations, as numbers of rows of one array; row 0 is the empty set.
+#[derive(Default)]
 pub struct Rows {
     pub width: usize,
     pub words: Vec<u64>,
@@ -137,6 +138,14 @@ impl Rows {
     pub fn new(optional: usize) -> Rows {
         let width = optional.div_ceil(64);
         Rows { width, words: vec![0; width] }
+    }
+
+    /// As `new`, with the room there is.
+    pub fn renewed(self, optional: usize) -> Rows {
+        let (width, mut words) = (optional.div_ceil(64), self.words);
+        words.clear();
+        words.resize(width, 0);
+        Rows { width, words }
     }
 
     pub fn row(&self, id: u32) -> &[u64] {
@@ -170,6 +179,12 @@ pub struct Memo<K> {
 impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
     pub fn new() -> Memo<K> {
         Memo { first: Mixed::default(), entries: Vec::new() }
+    }
+
+    /// Begin anew, and keep the room.
+    pub fn clear(&mut self) {
+        self.first.clear();
+        self.entries.clear();
     }
 
     /// Note a configuration. False when one that can do as much is known.

@@ -149,6 +149,14 @@ impl<T: Copy + Eq + Hash> Interner<T> {
         Interner { all: Vec::new(), ends: vec![0], first: Mixed::default(), next: Vec::new() }
     }
 
+    /// Begin anew, and keep the room.
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ends.truncate(1);
+        self.first.clear();
+        self.next.clear();
+    }
+
     pub fn get(&self, id: u32) -> &[T] {
         &self.all[self.ends[id as usize]..self.ends[id as usize + 1]]
     }
@@ -388,7 +396,8 @@ pub struct Sequence<T> {
 
 impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
     pub fn new(ops: &[Grow<T>], first: &[T]) -> Sequence<T> {
-        let mut made = Sequence::empty(ops.len(), first);
+        let mut made = Sequence::empty();
+        made.begin(first);
         for op in ops {
             match op {
                 Grow::Blind => made.add_blind(),
@@ -400,12 +409,18 @@ impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
         made
     }
 
-    /// Without kinds yet; they are numbered in the order in which they are added.
-    pub fn empty(room: usize, first: &[T]) -> Sequence<T> {
-        let mut states = Interner::new();
-        states.number(first);
-        let ops = Vec::with_capacity(room);
-        Sequence { ops, tails: Vec::new(), states, after: Mixed::default(), made: Vec::new() }
+    pub fn empty() -> Sequence<T> {
+        let (ops, tails, made) = (Vec::new(), Vec::new(), Vec::new());
+        Sequence { ops, tails, states: Interner::new(), after: Mixed::default(), made }
+    }
+
+    /// Begin anew, with the room there is. Without kinds yet; they are numbered in the order in which they are added.
+    pub fn begin(&mut self, first: &[T]) {
+        self.ops.clear();
+        self.tails.clear();
+        self.states.clear();
+        self.states.number(first);
+        self.after.clear();
     }
 
     pub fn add_blind(&mut self) {

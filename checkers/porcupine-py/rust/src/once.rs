@@ -1,24 +1,28 @@
 //! Histories that are decided at once: a ready model, and no part that takes the search long.
 //!
-//! Operations are read in one pass, straight to the parts that may be judged alone; then each part is asked of
-//! the zones where they apply, and of the search with a small budget. Only verdicts come of it: orders and
-//! witnesses are for the ordinary way to find, when somebody asks. Whatever is not plain (times that are no
-//! whole numbers, objects that are no operations, a part that is not decided) is left to the ordinary way too.
+//! Operations are looked at once for their times and for the part they belong to. Then one part after the other is
+//! read and asked of the zones where they apply, and of the search with a small budget; so the first part that is
+//! illegal ends the check before those after it are read. Only verdicts come of it: orders and witnesses are for the
+//! ordinary way to find, when somebody asks. Whatever is not plain (times that are no whole numbers, objects that
+//! are no operations, a part that is not decided) is left to the ordinary way too.
 
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+use pyo3::types::PyTuple;
 use pyo3::PyErr;
 
 use crate::clock::Clock;
+use crate::codes::{Codes, TextCode};
 use crate::machine::Machine;
 use crate::memory::Mixed;
-use crate::native::{Kind, Sequence, Shape};
-use crate::operation::Operation;
-use crate::parse::{Marks, Reader, Spec, TextCode, Twin};
+use crate::native::{Kind, Op, Sequence, Shape};
+use crate::operation::{Operation, Outcome as Ended, Said, Time};
 use crate::problem::{Problem, Raw};
-use crate::search::{search, Limits, Outcome, Run};
+use crate::reader::{Marks, Reader, Spec, Twin};
+use crate::search::{search_in_place_of, Limits, Outcome, Run};
+use crate::values::ValuesRoom;
 use crate::zones;
 
 /// What a part's search may take in the first round: so many steps, or so many for each operation.
@@ -28,35 +32,11 @@ const ROUNDS: u32 = 4;
 const ROUND_FACTOR: u64 = 4;
 /// A part with a gate that is longer is left to it.
 const GATED_MAX: usize = 2_000;
-/// Kinds, and operations of a part, that there is room for at first.
-const CODES: usize = 100;
-const LOT_ROOM: usize = 16;
 /// The part of a memory limit that lists of who is open when may take, as in native.py.
 const ROOM_PART: usize = 8;
-
-/// One part's operations, with what they do.
-struct Lot<O> {
-    raws: Vec<Raw>,
-    ops: Vec<O>,
-    /// With those that failed.
-    operations: u32,
-}
-
-impl<O> Lot<O> {
-    fn with_room(room: usize) -> Self {
-        Lot { raws: Vec::with_capacity(room), ops: Vec::new(), operations: 0 }
-    }
-}
-
-/// A part ready to be judged.
-struct Ready {
-    raws: Vec<Raw>,
-    pure: Vec<bool>,
-    machine: Box<dyn Machine>,
-    operations: u32,
-    register: bool,
-    columns: Option<zones::Columns>,
-}
+/// What is kept for the next check: at most so many parts' room, and no more than this for each of its tables.
+const SPARES_MAX: usize = 2;
+const SPARE_BYTES: usize = 1 << 17;
 
 /// What came of it.
 #[derive(Default)]
@@ -77,140 +57,493 @@ pub struct Asked {
     pub memory_bytes: Option<usize>,
 }
 
-impl Asked {
-    /// How often the parts' searches take their turn. Where a gate that is not asked here may know, a long part is
-    /// left to it, for states grow with the history; and a short one only gets one turn, unless it has foresight.
-    fn rounds(&self, parts: &[Ready]) -> u32 {
-        if !self.gated || parts.iter().all(|part| part.register) {
-            ROUNDS
-        } else if parts.iter().any(|part| part.raws.len() > GATED_MAX) {
-            0
-        } else if parts.iter().all(|part| part.machine.grows()) {
-            ROUNDS
-        } else {
-            1
+/// The operations that belong to one part: so many from a place on, and with those that failed.
+struct Lot {
+    from: usize,
+    count: usize,
+    operations: u32,
+}
+
+/// A part that is read.
+struct Read {
+    raws: Vec<Raw>,
+    pure: Vec<bool>,
+    motor: Motor,
+    columns: Option<zones::Columns>,
+}
+
+/// A machine; those of strings are used again.
+enum Motor {
+    Text(Sequence<u8>),
+    Other(Box<dyn Machine>),
+}
+
+impl Motor {
+    fn machine(&mut self) -> &mut dyn Machine {
+        match self {
+            Motor::Text(sequence) => sequence,
+            Motor::Other(other) => &mut **other,
         }
+    }
+}
+
+/// A part whose search has begun.
+struct Open {
+    read: Read,
+    problem: Problem,
+    run: Box<dyn Run>,
+}
+
+/// Room that one part after the other takes.
+#[derive(Default)]
+struct Spare {
+    raws: Vec<Raw>,
+    pure: Vec<bool>,
+    text: Option<Sequence<u8>>,
+    problem: Problem,
+    run: Option<Box<dyn Run>>,
+}
+
+impl Spare {
+    fn small(&self) -> bool {
+        let held = [
+            std::mem::size_of::<Raw>() * self.raws.capacity(),
+            self.pure.capacity(),
+            self.text.as_ref().map_or(0, |text| text.held().now),
+            self.problem.held_bytes(),
+            self.run.as_ref().map_or(0, |run| run.held_bytes()),
+        ];
+        held.iter().all(|&bytes| bytes <= SPARE_BYTES)
+    }
+}
+
+/// Room that outlives a check: to ask for memory would take a small history longer than to judge it.
+#[derive(Default)]
+struct Room {
+    spares: Vec<Spare>,
+    values: ValuesRoom,
+    codes: Codes,
+    text_ops: Vec<TextCode>,
+}
+
+static ROOM: Mutex<Option<Room>> = Mutex::new(None);
+
+impl Room {
+    fn take() -> Room {
+        ROOM.try_lock().ok().and_then(|mut kept| kept.take()).unwrap_or_default()
+    }
+
+    fn keep(mut self) {
+        self.spares.retain(Spare::small);
+        self.spares.truncate(SPARES_MAX);
+        let held = [self.values.held_bytes(), self.codes.held_bytes(), 8 * self.text_ops.capacity()];
+        if held.iter().all(|&bytes| bytes <= SPARE_BYTES) {
+            if let Ok(mut kept) = ROOM.try_lock() {
+                *kept = Some(self);
+            }
+        }
+    }
+
+    fn leave(&mut self, open: Open) {
+        let Open { read: Read { raws, pure, motor, .. }, problem, run } = open;
+        let text = match motor {
+            Motor::Text(text) => Some(text),
+            Motor::Other(_) => None,
+        };
+        self.spares.push(Spare { raws, pure, text, problem, run: Some(run) });
     }
 }
 
 /// None where the ordinary way has to be gone.
 pub fn judge<'py>(
-    operations: &Bound<'py, PyList>,
+    operations: &Bound<'py, PyTuple>,
     spec: &Spec<'py>,
     asked: &Asked,
 ) -> PyResult<Option<Found>> {
-    match gather(operations, spec, asked)? {
-        Some(parts) if asked.rounds(&parts) == 0 => Ok(None),
-        Some(parts) => operations.py().detach(|| decide(parts, asked)),
-        None => Ok(None),
+    let mut room = Room::take();
+    let py = operations.py();
+    let Some(reader) = Reader::new(py, spec, std::mem::take(&mut room.values))? else { return Ok(None) };
+    let mut clock = Clock::new(asked.until);
+    let mut check = Check::new(operations, asked, reader, room);
+    let found = if check.sort_out(&mut clock)? { check.decide(&mut clock)? } else { None };
+    check.done();
+    Ok(found)
+}
+
+/// The best seconds of some rounds from the parts as they were read to a verdict, parts in turn as in a check. None
+/// where the ordinary way has to be gone.
+pub fn bench_alone<'py>(
+    operations: &Bound<'py, PyTuple>,
+    spec: &Spec<'py>,
+    asked: &Asked,
+    rounds: usize,
+) -> PyResult<Option<f64>> {
+    let mut best = f64::INFINITY;
+    for _ in 0..rounds {
+        let mut room = Room::take();
+        let values = std::mem::take(&mut room.values);
+        let Some(reader) = Reader::new(operations.py(), spec, values)? else { return Ok(None) };
+        let mut clock = Clock::new(asked.until);
+        let mut check = Check::new(operations, asked, reader, room);
+        let started = Instant::now();
+        check.reading = Some(Duration::ZERO);
+        if !check.sort_out(&mut clock)? {
+            return Ok(None);
+        }
+        let sorted = started.elapsed();
+        if check.decide(&mut clock)?.is_none() {
+            return Ok(None);
+        }
+        let apart = sorted + check.reading.unwrap_or_default();
+        best = best.min(started.elapsed().saturating_sub(apart).as_secs_f64());
+        check.done();
     }
+    Ok(Some(best))
 }
 
 /// The best times of some rounds, in seconds: of reading, of getting ready for the search, and of the search;
-/// zones are not asked. None where the ordinary way has to be gone.
+/// zones are not asked, and no part after one that is illegal is searched. None where the ordinary way has to be gone.
 pub fn bench<'py>(
-    operations: &Bound<'py, PyList>,
+    operations: &Bound<'py, PyTuple>,
     spec: &Spec<'py>,
     asked: &Asked,
     rounds: usize,
 ) -> PyResult<Option<[f64; 3]>> {
     let mut best = [f64::INFINITY; 3];
     for _ in 0..rounds {
+        let mut room = Room::take();
+        let mut took = [0.0; 3];
         let started = Instant::now();
-        let Some(parts) = gather(operations, spec, asked)? else { return Ok(None) };
-        let mut took = [started.elapsed().as_secs_f64(), 0.0, 0.0];
+        let Some(reader) = Reader::new(operations.py(), spec, std::mem::take(&mut room.values))? else {
+            return Ok(None);
+        };
+        let mut clock = Clock::new(asked.until);
+        let mut check = Check::new(operations, asked, reader, room);
+        if !check.sort_out(&mut clock)? {
+            return Ok(None);
+        }
+        took[0] += started.elapsed().as_secs_f64();
         let mut open = true;
-        for mut part in parts {
+        for part in 0..check.lots.len() {
             let started = Instant::now();
-            let Some((problem, mut run)) = part.prepared(asked) else { return Ok(None) };
+            let mut spare = check.room.spares.pop().unwrap_or_default();
+            let Some(read) = check.read(part, &mut spare, &mut clock)? else { return Ok(None) };
+            took[0] += started.elapsed().as_secs_f64();
+            let started = Instant::now();
+            let Some(mut part) = Open::new(read, spare, asked) else { return Ok(None) };
             took[1] += started.elapsed().as_secs_f64();
-            if !open {
-                continue;
+            if open {
+                let started = Instant::now();
+                open = !matches!(part.search(ROUNDS, asked)?, Outcome::Illegal);
+                took[2] += started.elapsed().as_secs_f64();
             }
-            let started = Instant::now();
-            let outcome = part.search(&problem, &mut *run, ROUNDS, asked)?;
-            took[2] += started.elapsed().as_secs_f64();
-            open = !matches!(outcome, Outcome::Illegal);
+            check.room.leave(part);
         }
         for (best, took) in best.iter_mut().zip(took) {
             *best = best.min(took);
         }
+        check.done();
     }
     Ok(Some(best))
 }
 
-fn gather<'py>(
-    operations: &Bound<'py, PyList>,
-    spec: &Spec<'py>,
-    asked: &Asked,
-) -> PyResult<Option<Vec<Ready>>> {
-    let py = operations.py();
-    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
-    let parts = match reader.twin {
-        Twin::Text => {
-            let Some(lots) = read(
-                operations,
-                asked,
-                &mut reader,
-                by_code(Reader::text_code, |_, code| Ok(TextCode(code))),
-            )?
-            else {
-                return Ok(None);
-            };
-            ready(lots, |ops| reader.text_machine(&ops).map(Some))?
-        }
-        Twin::List => {
-            let Some(lots) = read(operations, asked, &mut reader, by_meaning(Reader::grow))? else {
-                return Ok(None);
-            };
-            ready(lots, |ops| Ok(Some(Box::new(Sequence::new(&ops, &[])))))?
-        }
-        Twin::Words(shape, _) => {
-            if shape == Shape::Counter && operations.len() > 1 << 20 {
-                return Ok(None);
-            }
-            let lots = if shape == Shape::Register {
-                read(operations, asked, &mut reader, by_code(Reader::register_code, Reader::register_of))?
-            } else {
-                read(operations, asked, &mut reader, by_meaning(Reader::op))?
-            };
-            let Some(lots) = lots else { return Ok(None) };
-            let slots = reader.values_known();
-            let columns: Vec<_> = lots
-                .iter()
-                .map(|lot| {
-                    let fits = asked.gated && shape == Shape::Register;
-                    fits.then(|| zones::of_ops(&lot.raws, &lot.ops, slots)).flatten()
-                })
-                .collect();
-            let mut parts = ready(lots, |ops| reader.machine(shape, ops))?;
-            for (part, columns) in parts.iter_mut().flatten().zip(columns) {
-                part.columns = columns;
-                part.register = shape == Shape::Register;
-            }
-            parts
-        }
-    };
-    Ok(parts)
+struct Check<'a, 'py> {
+    operations: &'a Bound<'py, PyTuple>,
+    asked: &'a Asked,
+    reader: Reader<'py, 'a>,
+    room: Room,
+    /// Those that count, part by part; what they do is not read yet.
+    raws: Vec<Raw>,
+    lots: Vec<Lot>,
+    /// How long the parts took to read, where that is measured.
+    reading: Option<Duration>,
 }
 
-impl Ready {
-    fn prepared(&self, asked: &Asked) -> Option<(Problem, Box<dyn Run>)> {
-        let room = asked.memory_bytes.map(|bytes| bytes / ROOM_PART);
-        let kinds = self.pure.len();
-        let problem = Problem::within(&self.raws, kinds, &self.pure, room)?;
-        let run = search(&problem, kinds, problem.returns(), false)?;
-        Some((problem, run))
+impl<'a, 'py> Check<'a, 'py> {
+    fn new(
+        operations: &'a Bound<'py, PyTuple>,
+        asked: &'a Asked,
+        reader: Reader<'py, 'a>,
+        room: Room,
+    ) -> Self {
+        Check { operations, asked, reader, room, raws: Vec::new(), lots: Vec::new(), reading: None }
     }
 
-    fn search(
+    fn done(self) {
+        let Check { reader, mut room, .. } = self;
+        room.values = reader.into_room();
+        room.keep();
+    }
+
+    /// Look at times and outcomes, and find the parts. False where the ordinary way has to be gone.
+    fn sort_out(&mut self, clock: &mut Clock) -> PyResult<bool> {
+        let py = self.operations.py();
+        let count = self.operations.len();
+        let mut seen: Vec<Raw> = Vec::with_capacity(count);
+        let mut part_of: Vec<u32> = Vec::with_capacity(if self.asked.keyed { count } else { 0 });
+        if !self.asked.keyed {
+            self.lots.push(Lot { from: 0, count: 0, operations: 0 });
+        }
+        for (source, operation) in self.operations.iter_borrowed().enumerate() {
+            clock.tick(py)?;
+            let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
+            let operation = operation.try_borrow()?;
+            let Said::Plain(outcome) = operation.outcome else { return Ok(false) };
+            let Time::Whole(call) = operation.call else { return Ok(false) };
+            let Ok(input) = operation.input.bind_borrowed(py).cast_exact::<PyTuple>() else {
+                return Ok(false);
+            };
+            let part = if self.asked.keyed {
+                let Some(key) = self.reader.key(&*input.get_borrowed_item(1)?)? else { return Ok(false) };
+                key
+            } else {
+                0
+            };
+            if part as usize == self.lots.len() {
+                self.lots.push(Lot { from: 0, count: 0, operations: 0 });
+            }
+            let lot = &mut self.lots[part as usize];
+            lot.operations += 1;
+            if outcome == Ended::Fail {
+                continue;
+            }
+            let optional = outcome == Ended::Info;
+            let ret = match operation.return_time {
+                _ if optional => 0,
+                Time::Whole(back) if back >= call => back,
+                _ => return Ok(false),
+            };
+            lot.count += 1;
+            seen.push(Raw { call, ret, optional, kind: 0, source: source as u32 });
+            if self.asked.keyed {
+                part_of.push(part);
+            }
+        }
+        if !self.asked.keyed {
+            self.raws = seen;
+            return Ok(true);
+        }
+        let mut from = 0;
+        for lot in &mut self.lots {
+            lot.from = from;
+            from += lot.count;
+            lot.count = 0;
+        }
+        self.raws = seen.clone();
+        for (raw, part) in seen.into_iter().zip(part_of) {
+            let lot = &mut self.lots[part as usize];
+            self.raws[lot.from + lot.count] = raw;
+            lot.count += 1;
+        }
+        Ok(true)
+    }
+
+    /// What a part's operations do.
+    fn read(&mut self, part: usize, spare: &mut Spare, clock: &mut Clock) -> PyResult<Option<Read>> {
+        let Lot { from, count, .. } = self.lots[part];
+        let mut raws = std::mem::take(&mut spare.raws);
+        if self.lots.len() == 1 {
+            raws = std::mem::take(&mut self.raws);
+        } else {
+            raws.clear();
+            raws.extend_from_slice(&self.raws[from..from + count]);
+        }
+        if part > 0 && !self.reader.begin()? {
+            return Ok(None);
+        }
+        let mut pure = std::mem::take(&mut spare.pure);
+        let mut columns = None;
+        let motor = match self.reader.twin {
+            Twin::Text => {
+                let mut ops = std::mem::take(&mut self.room.text_ops);
+                ops.clear();
+                self.room.codes.clear();
+                let codes = &mut self.room.codes;
+                let done =
+                    kinds(self.operations, &mut self.reader, &mut raws, clock, |reader, input, output| {
+                        let Some(code) = reader.text_code(input, output)? else { return Ok(None) };
+                        let kind = codes.kind(code, ops.len() as u32);
+                        if kind as usize == ops.len() {
+                            ops.push(TextCode(code));
+                        }
+                        Ok(Some((kind, ops[kind as usize].pure())))
+                    })?;
+                if !done {
+                    return Ok(None);
+                }
+                purity(&mut pure, &ops);
+                let text = self.reader.text_machine(&ops, spare.text.take())?;
+                self.room.text_ops = ops;
+                Motor::Text(text)
+            }
+            Twin::List => {
+                let Some(ops) = self.meant(&mut raws, clock, Reader::grow)? else { return Ok(None) };
+                purity(&mut pure, &ops);
+                Motor::Other(Box::new(Sequence::new(&ops, &[])))
+            }
+            Twin::Words(Shape::Register, _) => {
+                self.room.codes.clear();
+                let (codes, mut ops) = (&mut self.room.codes, Vec::new());
+                let done =
+                    kinds(self.operations, &mut self.reader, &mut raws, clock, |reader, input, output| {
+                        let Some(code) = reader.register_code(input, output)? else { return Ok(None) };
+                        let kind = codes.kind(code, ops.len() as u32);
+                        if kind as usize == ops.len() {
+                            ops.push(reader.register_of(code));
+                        }
+                        Ok(Some((kind, ops[kind as usize].pure())))
+                    })?;
+                if !done {
+                    return Ok(None);
+                }
+                purity(&mut pure, &ops);
+                if self.asked.gated {
+                    columns = zones::of_ops(&raws, &ops, self.reader.values_known());
+                }
+                let Some(machine) = self.reader.machine(Shape::Register, ops)? else { return Ok(None) };
+                Motor::Other(machine)
+            }
+            Twin::Words(shape, _) => {
+                if shape == Shape::Counter && self.operations.len() > 1 << 20 {
+                    return Ok(None);
+                }
+                let Some(ops) = self.meant::<Op>(&mut raws, clock, Reader::op)? else { return Ok(None) };
+                purity(&mut pure, &ops);
+                let Some(machine) = self.reader.machine(shape, ops)? else { return Ok(None) };
+                Motor::Other(machine)
+            }
+        };
+        Ok(Some(Read { raws, pure, motor, columns }))
+    }
+
+    /// Kinds of operations that are told apart by what they do.
+    fn meant<O: Kind>(
         &mut self,
-        problem: &Problem,
-        run: &mut dyn Run,
-        round: u32,
-        asked: &Asked,
-    ) -> Result<Outcome, PyErr> {
-        let first = STEPS.max(STEPS_PER_OPERATION * self.raws.len() as u64);
+        raws: &mut Vec<Raw>,
+        clock: &mut Clock,
+        mut meant: impl FnMut(
+            &mut Reader<'py, 'a>,
+            &Bound<'py, PyTuple>,
+            &Bound<'py, PyAny>,
+        ) -> PyResult<Option<O>>,
+    ) -> PyResult<Option<Vec<O>>> {
+        let mut number: Mixed<O, u32> = Mixed::default();
+        let mut ops: Vec<O> = Vec::new();
+        let done = kinds(self.operations, &mut self.reader, raws, clock, |reader, input, output| {
+            let Some(op) = meant(reader, input, output)? else { return Ok(None) };
+            let pure = op.pure();
+            let kind = *number.entry(op).or_insert_with_key(|op| {
+                ops.push(op.clone());
+                ops.len() as u32 - 1
+            });
+            Ok(Some((kind, pure)))
+        })?;
+        Ok(done.then_some(ops))
+    }
+
+    /// How often the parts' searches take their turn. Where a gate that is not asked here may know, a long part is
+    /// left to it, for states grow with the history; and a short one only gets one turn, unless it has foresight.
+    fn rounds(&self) -> u32 {
+        let foresees = matches!(self.reader.twin, Twin::Text | Twin::List);
+        if !self.asked.gated || matches!(self.reader.twin, Twin::Words(Shape::Register, _)) {
+            ROUNDS
+        } else if self.lots.iter().any(|lot| lot.count > GATED_MAX) {
+            0
+        } else if foresees {
+            ROUNDS
+        } else {
+            1
+        }
+    }
+
+    fn decide(&mut self, clock: &mut Clock) -> PyResult<Option<Found>> {
+        let (py, asked, rounds) = (self.operations.py(), self.asked, self.rounds());
+        let mut found = Found { legal: true, parts: self.lots.len() as u32, ..Found::default() };
+        let mut open: Vec<(usize, Option<Open>)> = Vec::new();
+        let mut left = self.lots.len();
+        for round in 0..rounds {
+            let turns = if round == 0 { Vec::new() } else { std::mem::take(&mut open) };
+            let mut turns = turns.into_iter();
+            for turn in 0..left {
+                let (part, begun) = turns.next().unwrap_or((turn, None));
+                let operations = self.lots[part].operations;
+                let mut part_open = match begun {
+                    Some(begun) => begun,
+                    None => {
+                        let mut spare = self.room.spares.pop().unwrap_or_default();
+                        let started = self.reading.map(|_| Instant::now());
+                        let Some(read) = self.read(part, &mut spare, clock)? else { return Ok(None) };
+                        if let (Some(reading), Some(started)) = (&mut self.reading, started) {
+                            *reading += started.elapsed();
+                        }
+                        let begun = py.detach(|| {
+                            let accept = zones::Answer::Accept;
+                            if read.columns.as_ref().is_some_and(|c| zones::judge(c) == accept) {
+                                return Begun::Accepted;
+                            }
+                            Open::new(read, spare, asked).map_or(Begun::TooConcurrent, Begun::Open)
+                        });
+                        match begun {
+                            Begun::Open(open) => open,
+                            Begun::TooConcurrent => return Ok(None),
+                            Begun::Accepted => {
+                                found.decided += 1;
+                                found.most = found.most.max(operations);
+                                continue;
+                            }
+                        }
+                    }
+                };
+                let before = part_open.run.steps();
+                let outcome = py.detach(|| part_open.search(round, asked))?;
+                found.steps += part_open.run.steps() - before;
+                match outcome {
+                    Outcome::Ok => {
+                        found.decided += 1;
+                        found.most = found.most.max(operations);
+                        self.room.leave(part_open);
+                    }
+                    Outcome::Illegal => {
+                        found.legal = false;
+                        found.decided += 1;
+                        found.most = found.most.max(part_open.run.most());
+                        self.room.leave(part_open);
+                        return Ok(Some(found));
+                    }
+                    Outcome::Pause => open.push((part, Some(part_open))),
+                    Outcome::Timeout | Outcome::Memory => return Ok(None),
+                }
+            }
+            left = open.len();
+            if left == 0 {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Begun {
+    Accepted,
+    TooConcurrent,
+    Open(Open),
+}
+
+impl Open {
+    /// None for a part that is too concurrent.
+    fn new(read: Read, spare: Spare, asked: &Asked) -> Option<Open> {
+        let Spare { mut problem, run, .. } = spare;
+        let room = asked.memory_bytes.map(|bytes| bytes / ROOM_PART);
+        let kinds = read.pure.len();
+        if !problem.refill(&read.raws, kinds, &read.pure, room) {
+            return None;
+        }
+        let run = search_in_place_of(run, &problem, kinds)?;
+        Some(Open { read, problem, run })
+    }
+
+    fn search(&mut self, round: u32, asked: &Asked) -> Result<Outcome, PyErr> {
+        let first = STEPS.max(STEPS_PER_OPERATION * self.read.raws.len() as u64);
         let mut pulse = || Python::attach(|py| py.check_signals());
         let mut limits = Limits {
             steps: Some(first * ROUND_FACTOR.pow(round)),
@@ -219,189 +552,47 @@ impl Ready {
             ceiling_bytes: None,
             pulse: &mut pulse,
         };
-        run.run(problem, &mut *self.machine, &mut limits)
+        self.run.run(&self.problem, self.read.motor.machine(), &mut limits)
     }
 }
 
-fn ready<O: Kind>(
-    lots: Vec<Lot<O>>,
-    mut machine: impl FnMut(Vec<O>) -> PyResult<Option<Box<dyn Machine>>>,
-) -> PyResult<Option<Vec<Ready>>> {
-    let mut parts = Vec::with_capacity(lots.len());
-    for lot in lots {
-        let pure = lot.ops.iter().map(Kind::pure).collect();
-        let Some(machine) = machine(lot.ops)? else { return Ok(None) };
-        parts.push(Ready {
-            raws: lot.raws,
-            pure,
-            machine,
-            operations: lot.operations,
-            register: false,
-            columns: None,
-        });
-    }
-    Ok(Some(parts))
+fn purity<O: Kind>(pure: &mut Vec<bool>, ops: &[O]) {
+    pure.clear();
+    pure.extend(ops.iter().map(Kind::pure));
 }
 
-/// Read every operation, and let `kind_of` say which of its part's kinds it is of; that adds those that are new.
-fn read<'py: 'm, 'm, O: Kind>(
-    operations: &Bound<'py, PyList>,
-    asked: &Asked,
+/// Let `kind_of` say which kind each operation is of, and whether that is pure; optional ones that are are left out.
+/// False where one cannot be read.
+fn kinds<'py, 'm>(
+    operations: &Bound<'py, PyTuple>,
     reader: &mut Reader<'py, 'm>,
-    mut kind_of: impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>,
-) -> PyResult<Option<Vec<Lot<O>>>> {
+    raws: &mut Vec<Raw>,
+    clock: &mut Clock,
+    mut kind_of: impl FnMut(
+        &mut Reader<'py, 'm>,
+        &Bound<'py, PyTuple>,
+        &Bound<'py, PyAny>,
+    ) -> PyResult<Option<(u32, bool)>>,
+) -> PyResult<bool> {
     let py = operations.py();
-    let mut clock = Clock::new(asked.until);
     let unknown = Marks::get(py)?.unknown(py);
-    let (ok, info, fail) = (pyo3::intern!(py, "ok"), pyo3::intern!(py, "info"), pyo3::intern!(py, "fail"));
-    let mut lots: Vec<Lot<O>> = Vec::new();
-    if !asked.keyed {
-        lots.push(Lot::with_room(operations.len()));
-    }
-    let whole = |time: &Bound<'py, PyAny>| -> Option<i64> {
-        if time.is_exact_instance_of::<PyInt>() {
-            time.extract().ok()
-        } else {
-            None
-        }
-    };
-    for (source, operation) in operations.iter().enumerate() {
+    let mut kept = 0;
+    for at in 0..raws.len() {
         clock.tick(py)?;
-        let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(None) };
+        let mut raw = raws[at];
+        let operation = operations.get_borrowed_item(raw.source as usize)?;
+        let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
         let operation = operation.try_borrow()?;
-        let Ok(input) = operation.input.bind(py).cast_exact::<PyTuple>() else { return Ok(None) };
-        let part = if asked.keyed {
-            let Some(key) = reader.key(&*input.get_borrowed_item(1)?)? else { return Ok(None) };
-            key
-        } else {
-            0
-        };
-        if part as usize == lots.len() {
-            lots.push(Lot::with_room(LOT_ROOM));
-        }
-        let lot = &mut lots[part as usize];
-        lot.operations += 1;
-        let Some(call) = whole(operation.call.bind(py)) else { return Ok(None) };
-        let outcome = operation.outcome.bind(py);
-        let mut outcome = outcome.cast_exact::<PyString>()?;
-        if !outcome.is(ok) && !outcome.is(info) && !outcome.is(fail) {
-            outcome = match outcome.to_str()? {
-                "ok" => ok,
-                "info" => info,
-                "fail" => fail,
-                _ => return Ok(None),
-            };
-        }
-        if outcome.is(fail) {
+        let Ok(input) = operation.input.bind(py).cast_exact::<PyTuple>() else { return Ok(false) };
+        let output = if raw.optional { unknown } else { operation.output.bind(py) };
+        let Some((kind, pure)) = kind_of(reader, input, output)? else { return Ok(false) };
+        if raw.optional && pure {
             continue;
         }
-        let optional = outcome.is(info);
-        let mut ret = 0;
-        if !optional {
-            match whole(operation.return_time.bind(py)) {
-                Some(back) if back >= call => ret = back,
-                _ => return Ok(None),
-            }
-        }
-        let output = if optional { unknown } else { operation.output.bind(py) };
-        let given = Given { part, input, output };
-        let Some(kind) = kind_of(reader, given, &mut lot.ops)? else { return Ok(None) };
-        if optional && lot.ops[kind as usize].pure() {
-            continue;
-        }
-        lot.raws.push(Raw { call, ret, optional, kind, source: source as u32 });
+        raw.kind = kind;
+        raws[kept] = raw;
+        kept += 1;
     }
-    Ok(Some(lots))
-}
-
-/// What an operation was given and came back with.
-struct Given<'a, 'py> {
-    part: u32,
-    input: &'a Bound<'py, PyTuple>,
-    output: &'a Bound<'py, PyAny>,
-}
-
-/// Kinds of operations that are told apart by what they do.
-fn by_meaning<'py: 'm, 'm, O: Kind, F>(
-    mut meant: F,
-) -> impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>
-where
-    F: FnMut(&mut Reader<'py, 'm>, &Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<O>>,
-{
-    let mut kinds: Mixed<(u32, O), u32> = Mixed::default();
-    move |reader: &mut Reader<'py, 'm>, given: Given<'_, 'py>, ops: &mut Vec<O>| {
-        let Some(op) = meant(reader, given.input, given.output)? else { return Ok(None) };
-        Ok(Some(*kinds.entry((given.part, op)).or_insert_with_key(|(_, op)| {
-            ops.push(op.clone());
-            ops.len() as u32 - 1
-        })))
-    }
-}
-
-/// Kinds of operations that are told apart by a number, so that most need not be looked into.
-fn by_code<'py: 'm, 'm, O: Kind, F, G>(
-    mut code_of: F,
-    meaning: G,
-) -> impl FnMut(&mut Reader<'py, 'm>, Given<'_, 'py>, &mut Vec<O>) -> PyResult<Option<u32>>
-where
-    F: FnMut(&mut Reader<'py, 'm>, &Bound<'py, PyTuple>, &Bound<'py, PyAny>) -> PyResult<Option<u64>>,
-    G: Fn(&Reader<'py, 'm>, u64) -> PyResult<O>,
-{
-    let mut kinds: Mixed<(u32, u64), u32> = Mixed::with_capacity_and_hasher(CODES, Default::default());
-    move |reader: &mut Reader<'py, 'm>, given: Given<'_, 'py>, ops: &mut Vec<O>| {
-        let Some(code) = code_of(reader, given.input, given.output)? else { return Ok(None) };
-        if let Some(&kind) = kinds.get(&(given.part, code)) {
-            return Ok(Some(kind));
-        }
-        let kind = ops.len() as u32;
-        ops.push(meaning(reader, code)?);
-        kinds.insert((given.part, code), kind);
-        Ok(Some(kind))
-    }
-}
-
-fn decide(parts: Vec<Ready>, asked: &Asked) -> Result<Option<Found>, PyErr> {
-    let rounds = asked.rounds(&parts);
-    let mut found = Found { legal: true, parts: parts.len() as u32, ..Found::default() };
-    let mut left: Vec<Ready> = Vec::new();
-    for part in parts {
-        let accepted = part.columns.as_ref().is_some_and(|c| zones::judge(c) == zones::Answer::Accept);
-        if accepted {
-            found.decided += 1;
-            found.most = found.most.max(part.operations);
-        } else {
-            left.push(part);
-        }
-    }
-    // In the first round each is made ready when its turn comes: the first that is illegal ends the check.
-    let mut open: Vec<_> = left.into_iter().map(|part| (part, None)).collect();
-    for round in 0..rounds {
-        let mut still = Vec::new();
-        for (mut part, prepared) in open {
-            let prepared: Option<(Problem, Box<dyn Run>)> = prepared.or_else(|| part.prepared(asked));
-            let Some((problem, mut run)) = prepared else { return Ok(None) };
-            let before = run.steps();
-            let outcome = part.search(&problem, &mut *run, round, asked)?;
-            found.steps += run.steps() - before;
-            match outcome {
-                Outcome::Ok => {
-                    found.decided += 1;
-                    found.most = found.most.max(part.operations);
-                }
-                Outcome::Illegal => {
-                    found.legal = false;
-                    found.decided += 1;
-                    found.most = found.most.max(run.most());
-                    return Ok(Some(found));
-                }
-                Outcome::Pause => still.push((part, Some((problem, run)))),
-                Outcome::Timeout | Outcome::Memory => return Ok(None),
-            }
-        }
-        if still.is_empty() {
-            return Ok(Some(found));
-        }
-        open = still;
-    }
-    Ok(None)
+    raws.truncate(kept);
+    Ok(true)
 }

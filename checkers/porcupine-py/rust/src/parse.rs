@@ -1,64 +1,23 @@
-//! From Python objects to numbers: operations, their values, and what each does to a ready model.
+//! From a list of Python's operations to columns: what counts, when it was called, and what it does.
 //!
-//! What a ready model's twin cannot express (an input without meaning, a value without a hash or that
-//! differs from itself) is answered by None: then the model's own step is asked, which has the say, and
-//! raises what there is to raise.
+//! Whatever is out of the ordinary is answered by None: then the ordinary way in Python has the say.
 
 use std::collections::HashMap;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 
 use crate::clock::Clock;
+use crate::codes::{decoded, TextCode, BLIND, READ, WRITE};
 use crate::gates::{Entry, NEVER};
 use crate::machine::Machine;
 use crate::memory::Mixed;
-use crate::native::{counter_words, Got, Grow, Kind, Op, Register, Sequence, Shape, Told, Words};
-use crate::operation::Operation;
-use crate::problem::{Raw, NONE};
-use crate::values::{Name, Names, Values};
-
-const COUNT_MAX: i64 = 1 << 40;
-
-/// The package's own marks, looked up once.
-pub struct Marks {
-    unknown: Py<PyAny>,
-    empty: Py<PyAny>,
-    saw: Py<PyAny>,
-}
-
-static MARKS: PyOnceLock<Marks> = PyOnceLock::new();
-
-impl Marks {
-    pub fn get(py: Python<'_>) -> PyResult<&Marks> {
-        MARKS.get_or_try_init(py, || {
-            let history = py.import("porcupine.history")?;
-            Ok(Marks {
-                unknown: history.getattr("UNKNOWN")?.unbind(),
-                empty: history.getattr("EMPTY")?.unbind(),
-                saw: py.import("porcupine.zones")?.getattr("Saw")?.unbind(),
-            })
-        })
-    }
-
-    pub fn unknown<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
-        self.unknown.bind(py)
-    }
-
-    pub fn is_unknown(&self, value: &Bound<'_, PyAny>) -> bool {
-        value.is(&self.unknown)
-    }
-
-    pub fn saw<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if value.get_type().is(&self.saw) {
-            Ok(Some(value.getattr("value")?))
-        } else {
-            Ok(None)
-        }
-    }
-}
+use crate::native::{Grow, Kind, Op, Sequence, Shape};
+use crate::operation::{Operation, Outcome, Said, Time};
+use crate::problem::Raw;
+use crate::reader::{text, Marks, Reader, Spec, Twin};
+use crate::values::ValuesRoom;
 
 /// An error of the kind that means "not for us"; what interrupts the program does not.
 pub fn beside<T>(result: PyResult<Option<T>>, py: Python<'_>) -> PyResult<Option<T>> {
@@ -78,27 +37,34 @@ pub struct Timed<'py> {
     pub output: Bound<'py, PyAny>,
 }
 
-/// An operation's outcome, call, return time, input and output.
-pub fn fields<'py>(operation: &Bound<'py, PyAny>) -> PyResult<[Bound<'py, PyAny>; 5]> {
+/// What the core reads of an operation.
+pub struct Fields<'py> {
+    pub outcome: Said,
+    pub call: Time,
+    pub ret: Time,
+    pub input: Bound<'py, PyAny>,
+    pub output: Bound<'py, PyAny>,
+}
+
+pub fn fields<'py>(operation: &Bound<'py, PyAny>) -> PyResult<Fields<'py>> {
     let py = operation.py();
     if let Ok(own) = operation.cast_exact::<Operation>() {
         let own = own.try_borrow()?;
-        let shown = |field: &Py<PyAny>| field.bind(py).clone();
-        return Ok([
-            shown(&own.outcome),
-            shown(&own.call),
-            shown(&own.return_time),
-            shown(&own.input),
-            shown(&own.output),
-        ]);
+        return Ok(Fields {
+            outcome: own.outcome.copied(py),
+            call: own.call.copied(py),
+            ret: own.return_time.copied(py),
+            input: own.input.bind(py).clone(),
+            output: own.output.bind(py).clone(),
+        });
     }
-    Ok([
-        operation.getattr(pyo3::intern!(py, "outcome"))?,
-        operation.getattr(pyo3::intern!(py, "call"))?,
-        operation.getattr(pyo3::intern!(py, "return_time"))?,
-        operation.getattr(pyo3::intern!(py, "input"))?,
-        operation.getattr(pyo3::intern!(py, "output"))?,
-    ])
+    Ok(Fields {
+        outcome: operation.getattr(pyo3::intern!(py, "outcome"))?.extract()?,
+        call: operation.getattr(pyo3::intern!(py, "call"))?.extract()?,
+        ret: operation.getattr(pyo3::intern!(py, "return_time"))?.extract()?,
+        input: operation.getattr(pyo3::intern!(py, "input"))?,
+        output: operation.getattr(pyo3::intern!(py, "output"))?,
+    })
 }
 
 /// Whether history.py's validate has nothing to say of any of these, at a glance. False says nothing.
@@ -108,23 +74,11 @@ pub fn plain(operations: &Bound<'_, PyList>, sees_failures: bool, clock: &mut Cl
         clock.tick(py)?;
         let Ok(own) = operation.cast_exact::<Operation>() else { return Ok(false) };
         let own = own.try_borrow()?;
-        let (call, back) = (own.call.bind(py), own.return_time.bind(py));
-        let Ok(outcome) = own.outcome.bind(py).cast_exact::<PyString>() else { return Ok(false) };
-        let returns = match outcome.to_str()? {
-            "ok" => true,
-            "fail" => sees_failures,
-            "info" => false,
-            _ => return Ok(false),
-        };
-        if !call.is_exact_instance_of::<PyInt>() {
-            return Ok(false);
-        }
-        if returns {
-            if !back.is_exact_instance_of::<PyInt>() {
-                return Ok(false);
-            }
-            match (call.extract::<i64>(), back.extract::<i64>()) {
-                (Ok(call), Ok(back)) if call <= back => {}
+        let Said::Plain(outcome) = own.outcome else { return Ok(false) };
+        let Time::Whole(call) = own.call else { return Ok(false) };
+        if outcome == Outcome::Ok || (outcome == Outcome::Fail && sees_failures) {
+            match own.return_time {
+                Time::Whole(back) if call <= back => {}
                 _ => return Ok(false),
             }
         }
@@ -140,27 +94,21 @@ pub fn timed<'py>(
     clock: &mut Clock,
 ) -> PyResult<Option<Vec<Timed<'py>>>> {
     let py = operations.py();
-    let unknown = Marks::get(py)?.unknown.bind(py);
+    let unknown = Marks::get(py)?.unknown(py);
     let mut found = Vec::with_capacity(operations.len());
     for (source, operation) in operations.iter().enumerate() {
         clock.tick(py)?;
-        let [outcome, call, ret, input, output] = fields(&operation)?;
-        let outcome = outcome.cast::<PyString>()?.to_str()?;
-        let optional = outcome == "info";
-        if !optional && outcome != "ok" && !sees_failures {
+        let read = fields(&operation)?;
+        let outcome = read.outcome.outcome(py)?;
+        let optional = outcome == Some(Outcome::Info);
+        if !optional && outcome != Some(Outcome::Ok) && !sees_failures {
             continue;
         }
-        if !call.is_instance_of::<PyInt>() || !(optional || ret.is_instance_of::<PyInt>()) {
-            return Ok(None);
-        }
-        found.push(Timed {
-            source: source as u32,
-            call: call.extract()?,
-            ret: if optional { 0 } else { ret.extract()? },
-            optional,
-            input,
-            output: if optional { unknown.clone() } else { output },
-        });
+        let Some(call) = read.call.whole(py)? else { return Ok(None) };
+        let ret = if optional { Some(0) } else { read.ret.whole(py)? };
+        let Some(ret) = ret else { return Ok(None) };
+        let output = if optional { unknown.clone() } else { read.output };
+        found.push(Timed { source: source as u32, call, ret, optional, input: read.input, output });
     }
     Ok(Some(found))
 }
@@ -170,402 +118,6 @@ pub struct Parsed {
     pub raws: Vec<Raw>,
     pub pure: Vec<bool>,
     pub machine: Box<dyn Machine>,
-}
-
-/// What a model in models.py says of its twin here.
-pub struct Spec<'py> {
-    pub name: String,
-    pub initial: Bound<'py, PyAny>,
-    /// How many elements stand between an input's name and its arguments.
-    pub skip: usize,
-}
-
-/// Reads what operations do, on numbers in place of values.
-pub struct Reader<'py, 'm> {
-    marks: &'m Marks,
-    values: Values<'py>,
-    keys: Values<'py>,
-    names: Names<'py>,
-    spec: &'m Spec<'py>,
-    pub twin: Twin,
-}
-
-/// A ready model's version here: strings, lists, or what has a state of words, and whether it swaps.
-#[derive(Clone, Copy)]
-pub enum Twin {
-    Text,
-    List,
-    Words(Shape, bool),
-}
-
-impl<'py, 'm> Reader<'py, 'm> {
-    /// For `count` operations. None for a model without a twin, or with first states that the twin does not know.
-    pub fn new(py: Python<'py>, spec: &'m Spec<'py>, count: usize) -> PyResult<Option<Self>> {
-        let twin = match spec.name.as_str() {
-            "append" => Twin::Text,
-            "list" => Twin::List,
-            "register" => Twin::Words(Shape::Register, false),
-            "cas-register" => Twin::Words(Shape::Register, true),
-            "counter" => Twin::Words(Shape::Counter, false),
-            "set" => Twin::Words(Shape::Set, false),
-            "queue" => Twin::Words(Shape::Queue, false),
-            "stack" => Twin::Words(Shape::Stack, false),
-            "priority" => Twin::Words(Shape::Priority, false),
-            "semaphore" => Twin::Words(Shape::Semaphore(spec.initial.extract()?), false),
-            "registers" => Twin::Words(Shape::Registers, false),
-            _ => return Ok(None),
-        };
-        let mut reader = Reader {
-            marks: Marks::get(py)?,
-            // Strings that are appended to are seen once each.
-            values: if matches!(twin, Twin::Text) { Values::with_room(py, count) } else { Values::new(py) },
-            keys: Values::new(py),
-            names: Names::new(),
-            spec,
-            twin,
-        };
-        // The initial value has the number 0.
-        let numbered = matches!(twin, Twin::Words(Shape::Register | Shape::Registers, _));
-        let known = !numbered || reader.value(&spec.initial)?.is_some();
-        Ok(known.then_some(reader))
-    }
-
-    /// None where values that must have an order have none.
-    pub fn machine(&mut self, shape: Shape, mut ops: Vec<Op>) -> PyResult<Option<Box<dyn Machine>>> {
-        if shape == Shape::Register {
-            return Ok(Some(Box::new(Register { ops })));
-        }
-        let first = match shape {
-            Shape::Counter => {
-                let Some(value) = self.whole(&self.spec.initial)? else { return Ok(None) };
-                counter_words(value).to_vec()
-            }
-            Shape::Semaphore(permits) => vec![permits],
-            Shape::Registers => vec![0; self.keys.known.len()],
-            _ => Vec::new(),
-        };
-        if shape == Shape::Priority && !self.rank(ops.iter_mut())? {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Words::new(shape, ops, &first))))
-    }
-
-    /// The machine of operations on strings, by their codes.
-    pub fn text_machine(&self, codes: &[TextCode]) -> PyResult<Box<dyn Machine>> {
-        let mut made = Sequence::empty(codes.len(), text(&self.spec.initial)?.as_bytes());
-        for &TextCode(code) in codes {
-            let (doing, number, _) = decoded(code);
-            match doing {
-                BLIND => made.add_blind(),
-                READ => made.add_get(text(&self.values.known[number as usize])?.as_bytes()),
-                WRITE => made.add_put(text(&self.values.known[number as usize])?.as_bytes()),
-                _ => made.add_append(text(&self.values.known[number as usize])?.as_bytes()),
-            }
-        }
-        Ok(Box::new(made))
-    }
-
-    /// How many different values were read.
-    pub fn values_known(&self) -> usize {
-        self.values.known.len()
-    }
-
-    /// The number of a part's key; None for one that differs from itself.
-    pub fn key(&mut self, key: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
-        self.keys.number(key)
-    }
-
-    fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
-        self.values.number(value)
-    }
-
-    fn argument(&mut self, input: &Bound<'py, PyTuple>, at: usize) -> PyResult<Option<u32>> {
-        self.value(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
-    }
-
-    fn told(&self, output: &Bound<'py, PyAny>) -> Told {
-        if output.is_exact_instance_of::<PyBool>() {
-            Some(output.is_truthy().unwrap_or(false))
-        } else {
-            None
-        }
-    }
-
-    fn got(&mut self, output: &Bound<'py, PyAny>) -> PyResult<Option<Got>> {
-        if self.marks.is_unknown(output) {
-            return Ok(Some(Got::Unknown));
-        }
-        if output.is(&self.marks.empty) {
-            return Ok(Some(Got::Empty));
-        }
-        Ok(self.value(output)?.map(Got::Value))
-    }
-
-    fn whole(&self, value: &Bound<'py, PyAny>) -> PyResult<Option<i64>> {
-        if !value.is_instance_of::<PyInt>() {
-            return Ok(None);
-        }
-        let value: i64 = value.extract()?;
-        Ok((value.abs() <= COUNT_MAX).then_some(value))
-    }
-
-    /// The elements of a list, tuple or set, numbered.
-    fn elements(&mut self, output: &Bound<'py, PyAny>, sets: bool) -> PyResult<Option<Vec<u32>>> {
-        let fits = output.is_exact_instance_of::<PyList>()
-            || output.is_exact_instance_of::<PyTuple>()
-            || (sets
-                && (output.is_exact_instance_of::<PySet>() || output.is_exact_instance_of::<PyFrozenSet>()));
-        if !fits {
-            return Ok(None);
-        }
-        let mut found = Vec::new();
-        for value in output.try_iter()? {
-            match self.value(&value?)? {
-                Some(number) => found.push(number),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(found))
-    }
-
-    pub fn op(&mut self, input: &Bound<'py, PyTuple>, output: &Bound<'py, PyAny>) -> PyResult<Option<Op>> {
-        let Twin::Words(shape, _) = self.twin else { return Ok(None) };
-        if shape == Shape::Register {
-            return match self.register_code(input, output)? {
-                Some(code) => self.register_of(code).map(Some),
-                None => Ok(None),
-            };
-        }
-        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
-        let unknown = self.marks.is_unknown(output);
-        Ok(match (shape, name) {
-            (Shape::Counter, Name::Add) => self.whole(&input.get_item(1)?)?.map(Op::Add),
-            (Shape::Counter, Name::Read) => {
-                if unknown {
-                    Some(Op::Blind)
-                } else {
-                    self.whole(output)?.map(Op::Count)
-                }
-            }
-            (Shape::Counter, Name::AddAndGet) => {
-                let Some(by) = self.whole(&input.get_item(1)?)? else { return Ok(None) };
-                if unknown {
-                    Some(Op::Add(by))
-                } else {
-                    self.whole(output)?.map(|seen| Op::AddGet(by, seen))
-                }
-            }
-            (Shape::Set, Name::Add) => self.argument(input, 0)?.map(|v| Op::Insert(v, self.told(output))),
-            (Shape::Set, Name::Remove) => self.argument(input, 0)?.map(|v| Op::Remove(v, self.told(output))),
-            (Shape::Set, Name::Contains) => match (self.argument(input, 0)?, self.told(output)) {
-                (Some(_), _) if unknown => Some(Op::Blind),
-                (Some(value), Some(seen)) => Some(Op::Has(value, seen)),
-                _ => None,
-            },
-            (Shape::Set, Name::Read) => {
-                if unknown {
-                    Some(Op::Blind)
-                } else {
-                    self.elements(output, true)?.map(|mut seen| {
-                        seen.sort_unstable();
-                        seen.dedup();
-                        Op::Members(seen.into())
-                    })
-                }
-            }
-            (Shape::Queue, Name::Enqueue) | (Shape::Stack | Shape::Priority, Name::Push) => {
-                self.argument(input, 0)?.map(Op::Put)
-            }
-            (Shape::Queue, Name::Dequeue) | (Shape::Stack | Shape::Priority, Name::Pop) => {
-                self.got(output)?.map(Op::Take)
-            }
-            (Shape::Queue | Shape::Stack | Shape::Priority, Name::Peek) => self.got(output)?.map(Op::Look),
-            (Shape::Semaphore(permits), Name::Acquire | Name::Release) => {
-                let count = if input.len() > 1 { self.whole(&input.get_item(1)?)? } else { Some(1) };
-                match count {
-                    Some(count) if (0..=i64::from(permits)).contains(&count) => {
-                        let told = self.told(output);
-                        Some(if name == Name::Acquire {
-                            Op::Acquire(count as u32, told)
-                        } else {
-                            Op::Release(count as u32, told)
-                        })
-                    }
-                    _ => None,
-                }
-            }
-            (Shape::Registers, Name::Txn) => self.txn(input, output, unknown)?,
-            _ => None,
-        })
-    }
-
-    fn txn(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-        unknown: bool,
-    ) -> PyResult<Option<Op>> {
-        let parts = input.get_item(1)?;
-        let mut seen = if unknown { None } else { Some(output.try_iter()?) };
-        let mut found = Vec::new();
-        for part in parts.try_iter()? {
-            let part = part?;
-            let part = part.cast::<PyTuple>()?;
-            let name = part.get_item(0)?;
-            let name = name.cast::<PyString>()?.to_str()?;
-            let Some(key) = self.keys.number(&part.get_item(1)?)? else { return Ok(None) };
-            match name {
-                "w" => {
-                    let Some(value) = self.value(&part.get_item(2)?)? else { return Ok(None) };
-                    found.push((true, key, value));
-                }
-                "r" => {
-                    let value = match &mut seen {
-                        None => NONE,
-                        Some(seen) => {
-                            let Some(value) = seen.next() else { return Ok(None) };
-                            let value = value?;
-                            if self.marks.is_unknown(&value) {
-                                NONE
-                            } else {
-                                let Some(value) = self.value(&value)? else { return Ok(None) };
-                                value
-                            }
-                        }
-                    };
-                    found.push((false, key, value));
-                }
-                _ => return Ok(None),
-            }
-        }
-        if seen.is_some_and(|mut seen| seen.next().is_some()) {
-            return Ok(None);
-        }
-        Ok(Some(Op::Txn(found.into())))
-    }
-
-    pub fn grow(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Grow<u32>>> {
-        Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
-            Name::Read if self.marks.is_unknown(output) => Some(Grow::Blind),
-            Name::Read => self.elements(output, false)?.map(|seen| Grow::Get(seen.into())),
-            Name::Append => self.argument(input, 0)?.map(|value| Grow::Append([value].into())),
-            _ => None,
-        })
-    }
-
-    pub fn text(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<TextCode>> {
-        self.text_code(input, output).map(|code| code.map(TextCode))
-    }
-
-    /// An operation on strings as one number: what it does, and the number of its string.
-    pub fn text_code(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<u64>> {
-        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
-        let argument;
-        let (doing, string) = match name {
-            Name::Get if self.marks.is_unknown(output) => return Ok(Some(code(BLIND, 0, 0))),
-            Name::Get => (READ, output),
-            Name::Put | Name::Append => {
-                argument = input.get_borrowed_item(1 + self.spec.skip)?;
-                (if name == Name::Put { WRITE } else { APPEND }, &*argument)
-            }
-            _ => return Ok(None),
-        };
-        if !string.is_exact_instance_of::<PyString>() {
-            return Ok(None);
-        }
-        Ok(self.value(string)?.map(|number| code(doing, number, 0)))
-    }
-
-    /// An operation on a register as one number: what it does, and the numbers of its values.
-    pub fn register_code(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<u64>> {
-        let Twin::Words(Shape::Register, swaps) = self.twin else { return Ok(None) };
-        Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
-            Name::Read if self.marks.is_unknown(output) => Some(code(BLIND, 0, 0)),
-            Name::Read => self.value(output)?.map(|seen| code(READ, seen, 0)),
-            Name::Write => self.argument(input, 0)?.map(|new| code(WRITE, new, 0)),
-            Name::Cas if swaps => {
-                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
-                    return Ok(None);
-                };
-                if self.marks.is_unknown(output) {
-                    Some(code(MAY_SWAP, old, new))
-                } else if let Some(told) = self.told(output) {
-                    Some(if told { code(SWAP, old, new) } else { code(NO_SWAP, old, 0) })
-                } else {
-                    match self.marks.saw(output)? {
-                        Some(seen) => self.value(&seen)?.map(|seen| code(SAW, old, seen)),
-                        None => None,
-                    }
-                }
-            }
-            _ => None,
-        })
-    }
-
-    pub fn register_of(&self, code: u64) -> PyResult<Op> {
-        let (doing, a, b) = decoded(code);
-        Ok(match doing {
-            BLIND => Op::Blind,
-            READ => Op::Read(a),
-            WRITE => Op::Write(a),
-            SWAP => Op::Swap(a, b),
-            NO_SWAP => Op::NoSwap(a),
-            SAW => Op::Saw(a, b),
-            _ => Op::MaySwap(a, b),
-        })
-    }
-}
-
-// What an operation does, in the upper bits of its code.
-const BLIND: u64 = 0;
-const READ: u64 = 1;
-const WRITE: u64 = 2;
-const APPEND: u64 = 3;
-const SWAP: u64 = 4;
-const NO_SWAP: u64 = 5;
-const SAW: u64 = 6;
-const MAY_SWAP: u64 = 7;
-/// The bits that the number of a value has in a code: more values than memory holds.
-const VALUE_BITS: u32 = 30;
-
-fn code(doing: u64, a: u32, b: u32) -> u64 {
-    assert!((a | b) >> VALUE_BITS == 0, "too many values");
-    doing << (2 * VALUE_BITS) | u64::from(a) << VALUE_BITS | u64::from(b)
-}
-
-fn decoded(code: u64) -> (u64, u32, u32) {
-    let low = |bits: u64| (bits & ((1 << VALUE_BITS) - 1)) as u32;
-    (code >> (2 * VALUE_BITS), low(code >> VALUE_BITS), low(code))
-}
-
-/// An operation on strings, by its code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TextCode(pub u64);
-
-impl Kind for TextCode {
-    fn pure(&self) -> bool {
-        matches!(decoded(self.0).0, BLIND | READ)
-    }
-}
-
-fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
-    Ok(value.cast_exact::<PyString>()?.to_str()?)
 }
 
 /// A ready model's history as its gate takes it, with values below a bound.
@@ -578,7 +130,7 @@ pub enum Gated {
 /// None where the gate in Python must be asked.
 pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
     let py = spec.initial.py();
-    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, ValuesRoom::default())? else { return Ok(None) };
     match reader.twin {
         Twin::Text => {
             let initial = text(&spec.initial)?.as_bytes().into();
@@ -586,7 +138,7 @@ pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock
             let mut ops = Vec::with_capacity(codes.len());
             for Entry { call, ret, op: TextCode(code) } in codes {
                 let (doing, number, _) = decoded(code);
-                let string = || text(&reader.values.known[number as usize]).map(|s| Box::from(s.as_bytes()));
+                let string = || reader.string(number).map(Box::from);
                 let op = match doing {
                     BLIND => Grow::Blind,
                     READ => Grow::Get(string()?),
@@ -614,7 +166,7 @@ pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock
             if shape == Shape::Priority && !reader.rank(ops.iter_mut().map(|entry| &mut entry.op))? {
                 return Ok(None);
             }
-            Ok(Some(Gated::Ops { shape, ops, values: reader.values.known.len(), initial }))
+            Ok(Some(Gated::Ops { shape, ops, values: reader.values_known(), initial }))
         }
     }
 }
@@ -648,14 +200,14 @@ pub fn native<'py>(
     clock: &mut Clock,
 ) -> PyResult<Option<Parsed>> {
     let py = spec.initial.py();
-    let Some(mut reader) = Reader::new(py, spec, operations.len())? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, ValuesRoom::default())? else { return Ok(None) };
     match reader.twin {
         Twin::Text => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.text(i, o))? else {
                 return Ok(None);
             };
             let pure = ops.iter().map(Kind::pure).collect();
-            Ok(Some(Parsed { raws, pure, machine: reader.text_machine(&ops)? }))
+            Ok(Some(Parsed { raws, pure, machine: Box::new(reader.text_machine(&ops, None)?) }))
         }
         Twin::List => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.grow(i, o))? else {
@@ -675,38 +227,6 @@ pub fn native<'py>(
             let machine = reader.machine(shape, ops)?;
             Ok(machine.map(|machine| Parsed { raws, pure, machine }))
         }
-    }
-}
-
-impl Reader<'_, '_> {
-    /// Number a priority queue's values in their order. False when they have none.
-    fn rank<'o>(&self, ops: impl Iterator<Item = &'o mut Op>) -> PyResult<bool> {
-        let py = self.spec.initial.py();
-        let list = PyList::new(py, &self.values.known)?;
-        list.sort()?;
-        let mut order = Values::new(py);
-        let mut previous: Option<Bound<'_, PyAny>> = None;
-        for value in list.iter() {
-            // A list that sorts need not be in order: sets compare, but not each with each.
-            if previous.is_some_and(|previous| !previous.lt(&value).unwrap_or(false)) {
-                return Ok(false);
-            }
-            order.number(&value)?;
-            previous = Some(value);
-        }
-        let mut rank = Vec::with_capacity(self.values.known.len());
-        for value in &self.values.known {
-            rank.push(order.number(value)?.unwrap_or(NONE));
-        }
-        for op in ops {
-            match op {
-                Op::Put(value) | Op::Take(Got::Value(value)) | Op::Look(Got::Value(value)) => {
-                    *value = rank[*value as usize]
-                }
-                _ => {}
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Raw {
     pub source: u32,
 }
 
+#[derive(Default)]
 pub struct Problem {
     pub kind: Vec<u32>,
     pub source: Vec<u32>,
@@ -43,19 +44,34 @@ pub struct Problem {
     pub slots: usize,
     open_pure: Lists,
     open_other: Lists,
+    desk: Desk,
+}
+
+/// What is only needed while a history is made ready, kept for the next one.
+#[derive(Default)]
+struct Desk {
+    calls: Vec<(i64, u32)>,
+    optional_calls: Vec<(i64, u32)>,
+    backs: Vec<(i64, u32)>,
+    free: Vec<u32>,
+    last: Vec<u32>,
+    open: [Vec<u32>; 2],
 }
 
 /// One list for each place, end to end.
+#[derive(Default)]
 struct Lists {
     from: Vec<u32>,
     all: Vec<u32>,
 }
 
 impl Lists {
-    fn with_room(places: usize, total: usize) -> Lists {
-        let mut from = Vec::with_capacity(places + 1);
-        from.push(0);
-        Lists { from, all: Vec::with_capacity(total) }
+    fn clear(&mut self, places: usize, total: usize) {
+        self.from.clear();
+        self.from.reserve(places + 1);
+        self.from.push(0);
+        self.all.clear();
+        self.all.reserve(total);
     }
 
     fn at(&self, e: u32) -> &[u32] {
@@ -77,31 +93,51 @@ impl Problem {
         pure_kind: &[bool],
         room_bytes: Option<usize>,
     ) -> Option<Problem> {
+        let mut problem = Problem::default();
+        let fits = problem.refill(raws, kinds, pure_kind, room_bytes);
+        problem.desk = Desk::default();
+        fits.then_some(problem)
+    }
+
+    /// As `within`, in place of the history that this was of; false stands for None.
+    pub fn refill(
+        &mut self,
+        raws: &[Raw],
+        kinds: usize,
+        pure_kind: &[bool],
+        room_bytes: Option<usize>,
+    ) -> bool {
         let count = raws.len();
-        let mut calls: Vec<(i64, u32)> = Vec::with_capacity(count);
-        let mut optional_calls: Vec<(i64, u32)> = Vec::new();
+        let Desk { calls, optional_calls, backs, free, last, .. } = &mut self.desk;
+        calls.clear();
+        calls.reserve(count);
+        optional_calls.clear();
         for (o, raw) in raws.iter().enumerate() {
-            let goal = if raw.optional { &mut optional_calls } else { &mut calls };
+            let goal = if raw.optional { &mut *optional_calls } else { &mut *calls };
             goal.push((raw.call, o as u32));
         }
-        in_order(&mut calls);
-        in_order(&mut optional_calls);
+        in_order(calls);
+        in_order(optional_calls);
         // Of those that return together, the one that was called first counts as the first.
-        let mut backs: Vec<(i64, u32)> = calls.iter().map(|&(_, o)| (raws[o as usize].ret, o)).collect();
-        in_order(&mut backs);
+        renew(backs, calls.iter().map(|&(_, o)| (raws[o as usize].ret, o)));
+        in_order(backs);
         let returns = backs.len();
 
-        let mut place = vec![NONE; count];
+        let (place, opens, bit) = (&mut self.place, &mut self.opens, &mut self.bit);
+        place.clear();
+        place.resize(count, NONE);
         for (e, &(_, o)) in backs.iter().enumerate() {
             place[o as usize] = e as u32;
         }
-        let mut opens = vec![0u32; count];
-        let mut bit = vec![0u32; count];
+        opens.clear();
+        opens.resize(count, 0u32);
+        bit.clear();
+        bit.resize(count, 0u32);
         let mut slots = 0;
-        let mut free: Vec<u32> = Vec::new();
+        free.clear();
         let mut passed = 0;
         let (mut total, mut total_pure) = (0usize, 0usize);
-        for &(call, o) in &calls {
+        for &(call, o) in calls.iter() {
             let o = o as usize;
             while backs[passed].0 < call {
                 free.push(bit[backs[passed].1 as usize]);
@@ -119,7 +155,7 @@ impl Problem {
             }
         }
         if total > room_bytes.map_or(OPEN_MAX, |room| OPEN_MAX.min(room / 4)) {
-            return None;
+            return false;
         }
         let mut passed = 0;
         for (position, &(call, o)) in optional_calls.iter().enumerate() {
@@ -130,12 +166,15 @@ impl Problem {
             bit[o as usize] = position as u32;
         }
 
-        let mut before = vec![NONE; count];
-        for members in [&backs, &optional_calls] {
+        let before = &mut self.before;
+        before.clear();
+        before.resize(count, NONE);
+        for members in [&*backs, &*optional_calls] {
             if members.is_empty() {
                 continue;
             }
-            let mut last = vec![NONE; kinds];
+            last.clear();
+            last.resize(kinds, NONE);
             for &(_, o) in members.iter() {
                 let kind = raws[o as usize].kind as usize;
                 before[o as usize] = last[kind];
@@ -143,10 +182,11 @@ impl Problem {
             }
         }
 
-        let mut optional_open = vec![0u32; returns];
+        self.optional_open.clear();
+        self.optional_open.resize(returns, 0u32);
         if !optional_calls.is_empty() {
             let mut reached = 0;
-            for (e, open) in optional_open.iter_mut().enumerate() {
+            for (e, open) in self.optional_open.iter_mut().enumerate() {
                 while reached < optional_calls.len() && opens[optional_calls[reached].1 as usize] <= e as u32
                 {
                     reached += 1;
@@ -155,23 +195,16 @@ impl Problem {
             }
         }
 
-        let mut problem = Problem {
-            kind: raws.iter().map(|r| r.kind).collect(),
-            source: raws.iter().map(|r| r.source).collect(),
-            opens,
-            place,
-            bit,
-            before,
-            pure: raws.iter().map(|r| pure_kind[r.kind as usize]).collect(),
-            by_return: backs.iter().map(|&(_, o)| o).collect(),
-            optional: optional_calls.iter().map(|&(_, o)| o).collect(),
-            optional_open,
-            slots: slots as usize,
-            open_pure: Lists::with_room(returns, total_pure),
-            open_other: Lists::with_room(returns, total - total_pure),
-        };
-        problem.list_open(&calls);
-        Some(problem)
+        renew(&mut self.kind, raws.iter().map(|r| r.kind));
+        renew(&mut self.source, raws.iter().map(|r| r.source));
+        renew(&mut self.pure, raws.iter().map(|r| pure_kind[r.kind as usize]));
+        renew(&mut self.by_return, backs.iter().map(|&(_, o)| o));
+        renew(&mut self.optional, optional_calls.iter().map(|&(_, o)| o));
+        self.slots = slots as usize;
+        self.open_pure.clear(returns, total_pure);
+        self.open_other.clear(returns, total - total_pure);
+        self.list_open();
+        true
     }
 
     pub fn returns(&self) -> u32 {
@@ -193,8 +226,9 @@ impl Problem {
     }
 
     /// Note for each place who is open there, in the order of returns.
-    fn list_open(&mut self, calls: &[(i64, u32)]) {
-        let mut open: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
+    fn list_open(&mut self) {
+        let Desk { calls, open, .. } = &mut self.desk;
+        open.iter_mut().for_each(Vec::clear);
         let mut next = 0;
         for e in 0..self.by_return.len() {
             while next < calls.len() && self.opens[calls[next].1 as usize] <= e as u32 {
@@ -209,7 +243,7 @@ impl Problem {
                 }
                 open.insert(at, o);
             }
-            for (goal, open) in [&mut self.open_other, &mut self.open_pure].into_iter().zip(&open) {
+            for (goal, open) in [&mut self.open_other, &mut self.open_pure].into_iter().zip(&*open) {
                 goal.all.extend_from_slice(open);
                 goal.from.push(goal.all.len() as u32);
             }
@@ -218,6 +252,12 @@ impl Problem {
             open[usize::from(self.pure[gone as usize])].remove(0);
         }
     }
+}
+
+/// Fill a list anew, with the room it has.
+fn renew<T>(list: &mut Vec<T>, items: impl Iterator<Item = T>) {
+    list.clear();
+    list.extend(items);
 }
 
 /// Moves that putting in order one by one may take, for each item.

@@ -26,7 +26,7 @@ use crate::machine::{Machine, Role, REFUSED};
 use crate::memory::{growth_bytes, push, table_bytes, Bits, Held, Mixed, Rows};
 use crate::problem::{Problem, NONE};
 
-pub use slices::{search, Run};
+pub use slices::{search, search_in_place_of, Run};
 
 const FINALS_MAX: usize = 10;
 /// States times kinds up to which transitions are kept in a flat table.
@@ -44,7 +44,17 @@ struct Config<const N: usize> {
     taken: Bits<N>,
 }
 
+/// The room that a search took, for another.
+#[derive(Default)]
+struct Spare {
+    table: Table,
+    rows: Rows,
+    nodes: Vec<(u32, u32)>,
+    foresight: Option<Foresight>,
+}
+
 /// Transitions met.
+#[derive(Default)]
 struct Table {
     kinds: usize,
     direct: bool,
@@ -53,6 +63,7 @@ struct Table {
 }
 
 /// Which gets bind the future of a state that only grows, and which operations could free it.
+#[derive(Default)]
 struct Foresight {
     /// By place: the next place at or after it of an observer, or NONE.
     observer: Vec<u32>,
@@ -116,15 +127,17 @@ impl<'p, const N: usize> Core<'p, N> {
         target: u32,
         partials: bool,
         first: bool,
+        spare: Spare,
     ) -> Self {
         let direct = machine.direct();
-        let foresight = (first && machine.grows()).then(|| Foresight::new(problem, machine, target));
+        let foresight = (first && machine.grows())
+            .then(|| Foresight::new(spare.foresight.unwrap_or_default(), problem, machine, target));
         Core {
             problem,
-            table: Table { kinds, direct, flat: Vec::new(), rest: Mixed::default() },
+            table: Table { kinds, direct, ..spare.table },
             machine,
-            rows: Rows::new(problem.optional.len()),
-            nodes: Vec::new(),
+            rows: spare.rows.renewed(problem.optional.len()),
+            nodes: spare.nodes,
             foresight,
             target,
             steps: 0,
@@ -388,8 +401,11 @@ impl<'p, const N: usize> Core<'p, N> {
 }
 
 impl Foresight {
-    fn new(problem: &Problem, machine: &dyn Machine, target: u32) -> Foresight {
-        let mut observer = vec![NONE; target as usize];
+    /// In place of another.
+    fn new(other: Foresight, problem: &Problem, machine: &dyn Machine, target: u32) -> Foresight {
+        let Foresight { mut observer, mut resets, mut reach } = other;
+        observer.clear();
+        observer.resize(target as usize, NONE);
         let mut next = NONE;
         for e in (0..target).rev() {
             let o = problem.by_return[e as usize] as usize;
@@ -398,18 +414,17 @@ impl Foresight {
             }
             observer[e as usize] = next;
         }
-        let mut resets: Vec<u32> = (0..problem.kind.len() as u32)
-            .filter(|&o| machine.role(problem.kind[o as usize]) == Role::Reset)
-            .collect();
+        resets.clear();
+        resets.extend(
+            (0..problem.kind.len() as u32).filter(|&o| machine.role(problem.kind[o as usize]) == Role::Reset),
+        );
         resets.sort_by_key(|&o| problem.opens[o as usize]);
         let mut far = 0;
-        let reach = resets
-            .iter()
-            .map(|&o| {
-                far = far.max(problem.place[o as usize]); // NONE, of an optional one, is the furthest.
-                far
-            })
-            .collect();
+        reach.clear();
+        reach.extend(resets.iter().map(|&o| {
+            far = far.max(problem.place[o as usize]); // NONE, of an optional one, is the furthest.
+            far
+        }));
         Foresight { observer, resets, reach }
     }
 }

@@ -3,23 +3,37 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
 
-use crate::memory::Mixed;
+use crate::memory::{table_bytes, Mixed};
 use crate::problem::NONE;
 
 /// Whole numbers from 0 to this have a table of their own.
 const SMALL: i64 = 64;
 
-const ROOM_MAX: usize = 1 << 12;
+/// Objects that came again lately are known by their places in memory.
+const LATELY: usize = 64;
+
+/// What outlives the values that were numbered in it, for others.
+#[derive(Default)]
+pub struct ValuesRoom {
+    whole: Mixed<i64, u32>,
+    texts: Mixed<isize, u32>,
+    next: Vec<(u32, u32)>,
+}
+
+impl ValuesRoom {
+    pub fn held_bytes(&self) -> usize {
+        table_bytes(&self.whole) + table_bytes(&self.texts) + 8 * self.next.capacity()
+    }
+}
 
 /// Numbers for values, equal for equal ones.
 pub struct Values<'py> {
     py: Python<'py>,
     small: [u32; SMALL as usize],
-    whole: Mixed<i64, u32>,
-    /// Strings by their hash, which they know, and for each the next of the same hash.
-    texts: Mixed<isize, u32>,
-    next: Vec<(u32, u32)>,
+    /// Whole numbers; strings by their hash, which they know, and for each the next of the same hash.
+    room: ValuesRoom,
     none: u32,
+    lately: [u32; LATELY],
     /// All of them, once one came that could be equal to a whole number, to a string or to None.
     rest: Option<Bound<'py, PyDict>>,
     pub known: Vec<Bound<'py, PyAny>>,
@@ -27,26 +41,54 @@ pub struct Values<'py> {
 
 impl<'py> Values<'py> {
     pub fn new(py: Python<'py>) -> Values<'py> {
-        Values {
+        Values::within(py, ValuesRoom::default())
+    }
+
+    pub fn within(py: Python<'py>, room: ValuesRoom) -> Values<'py> {
+        let mut made = Values {
             py,
             small: [NONE; SMALL as usize],
-            whole: Mixed::default(),
-            texts: Mixed::default(),
-            next: Vec::new(),
+            room,
             none: NONE,
+            lately: [NONE; LATELY],
             rest: None,
             known: Vec::new(),
+        };
+        made.clear();
+        made
+    }
+
+    pub fn into_room(self) -> ValuesRoom {
+        self.room
+    }
+
+    /// Begin anew, and keep the room.
+    pub fn clear(&mut self) {
+        self.room.whole.clear();
+        self.room.texts.clear();
+        self.room.next.clear();
+        if !self.known.is_empty() {
+            self.small = [NONE; SMALL as usize];
+            self.lately = [NONE; LATELY];
+            self.none = NONE;
+            self.rest = None;
+            self.known.clear();
         }
     }
 
-    /// With room for so many strings, within reason.
-    pub fn with_room(py: Python<'py>, strings: usize) -> Values<'py> {
-        let mut made = Values::new(py);
-        let room = strings.min(ROOM_MAX);
-        made.texts.reserve(room);
-        made.next.reserve(room);
-        made.known.reserve(room);
-        made
+    /// As `number`, quicker where it mostly is the same few objects again.
+    #[inline]
+    pub fn number_again(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
+        let near = (value.as_ptr() as usize >> 4) % LATELY;
+        let number = self.lately[near];
+        if number != NONE && self.known[number as usize].is(value) {
+            return Ok(Some(number));
+        }
+        let found = self.number(value)?;
+        if let Some(number) = found {
+            self.lately[near] = number;
+        }
+        Ok(found)
     }
 
     /// None for a value that differs from itself.
@@ -82,7 +124,7 @@ impl<'py> Values<'py> {
             }
             *found
         } else {
-            *self.whole.entry(whole).or_insert(made)
+            *self.room.whole.entry(whole).or_insert(made)
         };
         if found == made {
             self.add(value);
@@ -91,10 +133,10 @@ impl<'py> Values<'py> {
     }
 
     fn text(&mut self, value: &Bound<'py, PyString>) -> PyResult<u32> {
-        let head = self.texts.entry(value.hash()?).or_insert(NONE);
+        let head = self.room.texts.entry(value.hash()?).or_insert(NONE);
         let mut at = *head;
         while at != NONE {
-            let (number, next) = self.next[at as usize];
+            let (number, next) = self.room.next[at as usize];
             let known = &self.known[number as usize];
             if known.is(value) || known.cast::<PyString>()?.to_str()? == value.to_str()? {
                 return Ok(number);
@@ -102,8 +144,8 @@ impl<'py> Values<'py> {
             at = next;
         }
         let number = self.known.len() as u32;
-        self.next.push((number, *head));
-        *head = self.next.len() as u32 - 1;
+        self.room.next.push((number, *head));
+        *head = self.room.next.len() as u32 - 1;
         Ok(self.add(value))
     }
 

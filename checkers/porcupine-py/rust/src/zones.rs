@@ -4,14 +4,16 @@
 //! and a contradiction above all, is left to zones.py, which has the words for it.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 
 use crate::clock::Clock;
 use crate::gates;
 use crate::memory::Mixed;
 use crate::native::Op;
-use crate::parse::{fields, Marks};
+use crate::operation::Outcome;
+use crate::parse::fields;
 use crate::problem::{Raw, NONE};
+use crate::reader::Marks;
 use crate::values::{Name, Names, Values};
 
 const NEVER: i64 = i64::MAX;
@@ -94,12 +96,13 @@ pub fn read<'py>(
     let at = 1 + skip;
     for operation in operations.iter() {
         clock.tick(py)?;
-        let [outcome, call, ret, input, output] = fields(&operation)?;
-        let outcome = outcome.cast::<PyString>()?.to_str()?;
-        if outcome == "fail" {
+        let read = fields(&operation)?;
+        let outcome = read.outcome.outcome(py)?;
+        if outcome == Some(Outcome::Fail) {
             continue;
         }
-        let ok = outcome == "ok";
+        let ok = outcome == Some(Outcome::Ok);
+        let (input, output) = (read.input, read.output);
         if !input.is_exact_instance_of::<PyTuple>() {
             return Ok(None);
         }
@@ -108,12 +111,9 @@ pub fn read<'py>(
         if name == Name::Read && !ok {
             continue;
         }
-        let ret = if ok { ret } else { call.clone() };
-        if !call.is_instance_of::<PyInt>() || !ret.is_instance_of::<PyInt>() {
-            return Ok(None);
-        }
-        let call: i64 = call.extract()?;
-        let ret: i64 = if ok { ret.extract()? } else { NEVER };
+        let Some(call) = read.call.whole(py)? else { return Ok(None) };
+        let ret = if ok { read.ret.whole(py)? } else { Some(NEVER) };
+        let Some(ret) = ret else { return Ok(None) };
         match name {
             Name::Read => {
                 if !marks.is_unknown(&output) {

@@ -129,6 +129,19 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalGate:
+    """The gate of an object that is made of others: `judge` asks for each of these alone, by `model`."""
+
+    model: Model
+    judge: Gate
+
+    def __call__(
+        self, operations: Sequence[Operation], deadline: float | None
+    ) -> GateResult | None:
+        return self.judge(operations, deadline)
+
+
+@dataclass(frozen=True, slots=True)
 class NondeterministicModel:
     """A specification that allows several next states.
 

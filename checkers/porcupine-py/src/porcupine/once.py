@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 from porcupine.engine import compiled
 from porcupine.history import Event, Operation
 from porcupine.limits import Limits, witness_seconds
-from porcupine.model import Model
+from porcupine.model import LocalGate, Model
 from porcupine.result import PartResult, Progress, Result, Verdict
 
 Parts = Callable[[list[Operation], Limits], tuple[PartResult, ...]]
+
+# The last model asked about in each of two ways (with its gate, without), and the core's own question for it.
+_asked: dict[bool, tuple[Model | None, Any]] = {True: (None, None), False: (None, None)}
+
+
+def _question(model: Model, asks_gate: bool) -> Any:
+    """What the core is asked of this model's histories; None where it is no ready model as it was made."""
+    if model.sees_failures:
+        return None
+    if isinstance(model.gate, LocalGate):
+        return _question(model.gate.model, True) if asks_gate and model.partition is None else None
+    twin = model.twin()
+    if twin is None or model.partition is not twin.partition:
+        return None
+    if asks_gate and model.gate is not twin.gate:
+        return None
+    gated = asks_gate and twin.gate is not None
+    return compiled.AtOnce(twin, twin.partition is not None, gated)
 
 
 def judged_at_once(
@@ -30,32 +49,30 @@ def judged_at_once(
 
     What more a result shows is for `parts` to work out, when somebody asks; it finds the same again.
     """
-    if compiled is None or type(history) is not list or model.sees_failures:
+    if compiled is None or type(history) is not list:
         return None
-    twin = model.twin()
-    if twin is None or model.partition is not twin.partition:
+    known, question = _asked[asks_gate]
+    if known is not model:
+        question = _question(model, asks_gate)
+        _asked[asks_gate] = (model, question)
+    if question is None:
         return None
-    if asks_gate and model.gate is not twin.gate:
-        return None
-    started = monotonic()
-    found = compiled.judged_at_once(
+    found = question.judge(
         history,
-        twin,
-        twin.partition is not None,
-        asks_gate and twin.gate is not None,
-        None if deadline is None else deadline - started,
+        None if deadline is None else deadline - monotonic(),
         None if memory_bytes is None else min(max(memory_bytes, 0), 2**62),
     )
     if found is None:
         return None
-    legal, steps, most, decided, count = found
+    legal, steps, most, decided, count, snapshot, seconds = found
+    if isinstance(model.gate, LocalGate):  # one part, which its gate decided
+        steps, most, decided, count = 0, len(snapshot) if legal else 0, 1, 1
     ended = monotonic()
-    snapshot = history[:]
 
     def work_out() -> tuple[PartResult, ...]:
         # What decided it takes no longer a second time: its limits need not be asked again.
-        seconds = witness_seconds(deadline, ended)
-        return parts(snapshot, Limits(memory_bytes=memory_bytes, witness_s=seconds))
+        allowed = witness_seconds(deadline, ended)
+        return parts(list(snapshot), Limits(memory_bytes=memory_bytes, witness_s=allowed))
 
     verdict: Verdict = "ok" if legal else "illegal"
-    return Result(verdict, None, Progress(decided, count, most), work_out, steps, ended - started)
+    return Result(verdict, None, Progress(decided, count, most), work_out, steps, seconds)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from porcupine.checker import check
 from porcupine.errors import ModelError
 from porcupine.history import Operation
-from porcupine.model import Model
+from porcupine.model import LocalGate, Model
 from porcupine.result import GateResult, Result
 
 ENGINE: Final = "locality"
@@ -72,7 +72,7 @@ def undivided(model: Model) -> Model:
         step=step,
         partition=None,
         partition_event=None,
-        gate=gate,
+        gate=LocalGate(model, gate),
         compiled=None,
         describe_state=lambda state: repr(dict(sorted(state, key=repr))),
         name=f"{model.name}, all keys together",

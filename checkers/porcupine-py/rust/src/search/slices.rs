@@ -7,7 +7,7 @@ use pyo3::PyErr;
 
 use super::orders::collect;
 use super::strategies::{Deep, Frame, Place, Watch, Wide};
-use super::{Core, Final, Foresight, Limits, Outcome, Table};
+use super::{Core, Final, Foresight, Limits, Outcome, Spare, Table};
 use crate::machine::Machine;
 use crate::memory::{Held, Memo, Mixed, Rows};
 use crate::problem::{Problem, NONE};
@@ -54,6 +54,23 @@ pub trait Run: Send + Sync {
     fn partials(&self, problem: &Problem) -> Vec<Vec<u32>>;
     fn held_bytes(&self) -> usize;
     fn forget(&mut self);
+    /// Become a search that was not run yet, with the room there is. For one with masks of one word.
+    fn renew(&mut self, kinds: usize, target: u32);
+}
+
+/// As `search`, in place of another.
+pub fn search_in_place_of(
+    other: Option<Box<dyn Run>>,
+    problem: &Problem,
+    kinds: usize,
+) -> Option<Box<dyn Run>> {
+    match other {
+        Some(mut run) if problem.slots <= 64 => {
+            run.renew(kinds, problem.returns());
+            Some(run)
+        }
+        _ => search(problem, kinds, problem.returns(), false),
+    }
 }
 
 /// A search up to `target` returns. None when more operations are open together than masks are wide.
@@ -73,14 +90,17 @@ struct Sliced<const N: usize> {
     partials: bool,
     place_alone: bool,
     standing: Option<Standing<N>>,
+    spare: Spare,
+    spare_deep: Option<Deep<N>>,
 }
 
 impl<const N: usize> Sliced<N> {
     fn new(kinds: usize, target: u32, partials: bool) -> Self {
-        Sliced { kinds, target, partials, place_alone: false, standing: None }
+        let (spare, spare_deep) = (Spare::default(), None);
+        Sliced { kinds, target, partials, place_alone: false, standing: None, spare, spare_deep }
     }
 
-    fn begin(&self, core: &mut Core<N>) -> Result<(Option<Deep<N>>, bool), PyErr> {
+    fn begin(&mut self, core: &mut Core<N>) -> Result<(Option<Deep<N>>, bool), PyErr> {
         let start = core.start()?;
         if start.e == core.target {
             return Ok((None, true));
@@ -89,11 +109,12 @@ impl<const N: usize> Sliced<N> {
             core.dead_end(&start);
             return Ok((None, false));
         }
-        let mut deep = Deep {
-            stack: vec![Frame { config: start, cursor: 0, grew: false }],
+        let mut deep = self.spare_deep.take().unwrap_or_else(|| Deep {
+            stack: Vec::new(),
             memo: Memo::new(),
             fresh: Vec::new(),
-        };
+        });
+        deep.stack.push(Frame { config: start, cursor: 0, grew: false });
         deep.memo.admit((start.e, start.state, start.taken), 0, &core.rows);
         Ok((Some(deep), false))
     }
@@ -115,8 +136,8 @@ impl<const N: usize> Run for Sliced<N> {
         machine: &mut dyn Machine,
         limits: &mut Limits,
     ) -> Result<Outcome, PyErr> {
-        let mut core =
-            Core::<N>::new(problem, machine, self.kinds, self.target, self.partials, self.standing.is_none());
+        let (first, spare) = (self.standing.is_none(), std::mem::take(&mut self.spare));
+        let mut core = Core::<N>::new(problem, machine, self.kinds, self.target, self.partials, first, spare);
         let (mut deep, mut wide, mut deep_turn, mut turn_ends, mut turn_steps);
         match self.standing.take() {
             None => {
@@ -265,6 +286,23 @@ impl<const N: usize> Run for Sliced<N> {
             s.keep_what_is_shown();
             s.held = 8 * s.nodes.capacity();
         }
+    }
+
+    fn renew(&mut self, kinds: usize, target: u32) {
+        if let Some(mut s) = self.standing.take() {
+            s.table.flat.clear();
+            s.table.rest.clear();
+            s.nodes.clear();
+            self.spare = Spare { table: s.table, rows: s.rows, nodes: s.nodes, foresight: s.foresight };
+            self.spare_deep = s.deep;
+        }
+        if let Some(deep) = &mut self.spare_deep {
+            deep.stack.clear();
+            deep.memo.clear();
+            deep.fresh.clear();
+        }
+        self.kinds = kinds;
+        self.target = target;
     }
 }
 
