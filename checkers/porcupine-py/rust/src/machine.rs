@@ -26,6 +26,12 @@ pub trait Machine: Send + Sync {
         false
     }
 
+    /// For kinds of optional operations that set a state whatever it was, and for those that set the same one but not
+    /// from every state: (a number for what they set, whether from every state).
+    fn sets(&self, _kind: u32) -> Option<(u32, bool)> {
+        None
+    }
+
     /// What its states take.
     fn held(&self) -> Held;
 

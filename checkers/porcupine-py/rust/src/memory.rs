@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::problem::NONE;
 
 /// Past this length a list of incomparable `used` sets is not lengthened: that only costs pruning.
-const RIVALS_MAX: u32 = 256;
+const RIVALS_MAX: u32 = 1024;
 
 /// A multiplicative hasher for small keys of numbers.
 #[derive(Default, Clone, Copy)]
@@ -132,12 +132,20 @@ impl<const N: usize> Bits<N> {
 pub struct Rows {
     pub width: usize,
     pub words: Vec<u64>,
+    pub covers: Vec<Cover>,
+}
+
+/// Optional operations that lead to one state: from any state, and those that do so from some only.
+#[derive(Clone)]
+pub struct Cover {
+    pub any: Vec<u64>,
+    pub some: Vec<u64>,
 }
 
 impl Rows {
     pub fn new(optional: usize) -> Rows {
         let width = optional.div_ceil(64);
-        Rows { width, words: vec![0; width] }
+        Rows { width, words: vec![0; width], covers: Vec::new() }
     }
 
     /// As `new`, with the room there is.
@@ -145,7 +153,7 @@ impl Rows {
         let (width, mut words) = (optional.div_ceil(64), self.words);
         words.clear();
         words.resize(width, 0);
-        Rows { width, words }
+        Rows { width, words, covers: Vec::new() }
     }
 
     pub fn row(&self, id: u32) -> &[u64] {
@@ -165,8 +173,30 @@ impl Rows {
         made
     }
 
+    /// Whether who has used `small` can do all that who has used `large` can: what the one has left stands in for what
+    /// the other has left. What sets a state from any other stands in for what sets it from some.
     pub fn within(&self, small: u32, large: u32) -> bool {
-        small == large || self.row(small).iter().zip(self.row(large)).all(|(s, l)| s & !l == 0)
+        if small == large {
+            return true;
+        }
+        let (small, large) = (self.row(small), self.row(large));
+        if small.iter().zip(large).all(|(s, l)| s & !l == 0) {
+            return true;
+        }
+        let beyond = |word: usize| {
+            self.covers.iter().fold(small[word] & !large[word], |left, cover| left & !cover.some[word])
+        };
+        if self.covers.is_empty() || (0..self.width).any(|word| beyond(word) != 0) {
+            return false;
+        }
+        self.covers.iter().all(|cover| {
+            let (mut wanted, mut stand_in) = (0, 0);
+            for (word, (s, l)) in small.iter().zip(large).enumerate() {
+                wanted += (s & !l & cover.some[word]).count_ones();
+                stand_in += (l & !s & cover.any[word]).count_ones();
+            }
+            wanted <= stand_in
+        })
     }
 }
 

@@ -131,6 +131,14 @@ impl Machine for Register {
         true
     }
 
+    fn sets(&self, kind: u32) -> Option<(u32, bool)> {
+        match self.ops[kind as usize] {
+            Op::Write(value) => Some((value, true)),
+            Op::Swap(_, new) | Op::MaySwap(_, new) => Some((new, false)),
+            _ => None,
+        }
+    }
+
     fn held(&self) -> Held {
         Held::default()
     }

@@ -6,7 +6,9 @@
 //! ordinary way to find, when somebody asks. Whatever is not plain (times that are no whole numbers, objects that
 //! are no operations, a part that is not decided) is left to the ordinary way too.
 
-use std::sync::Mutex;
+mod bench;
+mod room;
+
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -14,7 +16,7 @@ use pyo3::types::PyTuple;
 use pyo3::PyErr;
 
 use crate::clock::Clock;
-use crate::codes::{Codes, TextCode};
+use crate::codes::TextCode;
 use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{Kind, Op, Sequence, Shape};
@@ -22,8 +24,10 @@ use crate::operation::{Operation, Outcome as Ended, Said, Time};
 use crate::problem::{Problem, Raw};
 use crate::reader::{Marks, Reader, Spec, Twin};
 use crate::search::{search_in_place_of, Limits, Outcome, Run};
-use crate::values::ValuesRoom;
 use crate::zones;
+
+pub use bench::{bench, bench_alone};
+use room::{Room, Spare};
 
 /// What a part's search may take in the first round: so many steps, or so many for each operation.
 const STEPS: u64 = 2_000;
@@ -34,10 +38,6 @@ const ROUND_FACTOR: u64 = 4;
 const GATED_MAX: usize = 2_000;
 /// The part of a memory limit that lists of who is open when may take, as in native.py.
 const ROOM_PART: usize = 8;
-/// What is kept for the next check: at most so many parts' room, and no more than this for each of its tables.
-const SPARES_MAX: usize = 2;
-const SPARE_BYTES: usize = 1 << 17;
-
 /// What came of it.
 #[derive(Default)]
 pub struct Found {
@@ -94,66 +94,6 @@ struct Open {
     run: Box<dyn Run>,
 }
 
-/// Room that one part after the other takes.
-#[derive(Default)]
-struct Spare {
-    raws: Vec<Raw>,
-    pure: Vec<bool>,
-    text: Option<Sequence<u8>>,
-    problem: Problem,
-    run: Option<Box<dyn Run>>,
-}
-
-impl Spare {
-    fn small(&self) -> bool {
-        let held = [
-            std::mem::size_of::<Raw>() * self.raws.capacity(),
-            self.pure.capacity(),
-            self.text.as_ref().map_or(0, |text| text.held().now),
-            self.problem.held_bytes(),
-            self.run.as_ref().map_or(0, |run| run.held_bytes()),
-        ];
-        held.iter().all(|&bytes| bytes <= SPARE_BYTES)
-    }
-}
-
-/// Room that outlives a check: to ask for memory would take a small history longer than to judge it.
-#[derive(Default)]
-struct Room {
-    spares: Vec<Spare>,
-    values: ValuesRoom,
-    codes: Codes,
-    text_ops: Vec<TextCode>,
-}
-
-static ROOM: Mutex<Option<Room>> = Mutex::new(None);
-
-impl Room {
-    fn take() -> Room {
-        ROOM.try_lock().ok().and_then(|mut kept| kept.take()).unwrap_or_default()
-    }
-
-    fn keep(mut self) {
-        self.spares.retain(Spare::small);
-        self.spares.truncate(SPARES_MAX);
-        let held = [self.values.held_bytes(), self.codes.held_bytes(), 8 * self.text_ops.capacity()];
-        if held.iter().all(|&bytes| bytes <= SPARE_BYTES) {
-            if let Ok(mut kept) = ROOM.try_lock() {
-                *kept = Some(self);
-            }
-        }
-    }
-
-    fn leave(&mut self, open: Open) {
-        let Open { read: Read { raws, pure, motor, .. }, problem, run } = open;
-        let text = match motor {
-            Motor::Text(text) => Some(text),
-            Motor::Other(_) => None,
-        };
-        self.spares.push(Spare { raws, pure, text, problem, run: Some(run) });
-    }
-}
-
 /// None where the ordinary way has to be gone.
 pub fn judge<'py>(
     operations: &Bound<'py, PyTuple>,
@@ -168,83 +108,6 @@ pub fn judge<'py>(
     let found = if check.sort_out(&mut clock)? { check.decide(&mut clock)? } else { None };
     check.done();
     Ok(found)
-}
-
-/// The best seconds of some rounds from the parts as they were read to a verdict, parts in turn as in a check. None
-/// where the ordinary way has to be gone.
-pub fn bench_alone<'py>(
-    operations: &Bound<'py, PyTuple>,
-    spec: &Spec<'py>,
-    asked: &Asked,
-    rounds: usize,
-) -> PyResult<Option<f64>> {
-    let mut best = f64::INFINITY;
-    for _ in 0..rounds {
-        let mut room = Room::take();
-        let values = std::mem::take(&mut room.values);
-        let Some(reader) = Reader::new(operations.py(), spec, values)? else { return Ok(None) };
-        let mut clock = Clock::new(asked.until);
-        let mut check = Check::new(operations, asked, reader, room);
-        let started = Instant::now();
-        check.reading = Some(Duration::ZERO);
-        if !check.sort_out(&mut clock)? {
-            return Ok(None);
-        }
-        let sorted = started.elapsed();
-        if check.decide(&mut clock)?.is_none() {
-            return Ok(None);
-        }
-        let apart = sorted + check.reading.unwrap_or_default();
-        best = best.min(started.elapsed().saturating_sub(apart).as_secs_f64());
-        check.done();
-    }
-    Ok(Some(best))
-}
-
-/// The best times of some rounds, in seconds: of reading, of getting ready for the search, and of the search;
-/// zones are not asked, and no part after one that is illegal is searched. None where the ordinary way has to be gone.
-pub fn bench<'py>(
-    operations: &Bound<'py, PyTuple>,
-    spec: &Spec<'py>,
-    asked: &Asked,
-    rounds: usize,
-) -> PyResult<Option<[f64; 3]>> {
-    let mut best = [f64::INFINITY; 3];
-    for _ in 0..rounds {
-        let mut room = Room::take();
-        let mut took = [0.0; 3];
-        let started = Instant::now();
-        let Some(reader) = Reader::new(operations.py(), spec, std::mem::take(&mut room.values))? else {
-            return Ok(None);
-        };
-        let mut clock = Clock::new(asked.until);
-        let mut check = Check::new(operations, asked, reader, room);
-        if !check.sort_out(&mut clock)? {
-            return Ok(None);
-        }
-        took[0] += started.elapsed().as_secs_f64();
-        let mut open = true;
-        for part in 0..check.lots.len() {
-            let started = Instant::now();
-            let mut spare = check.room.spares.pop().unwrap_or_default();
-            let Some(read) = check.read(part, &mut spare, &mut clock)? else { return Ok(None) };
-            took[0] += started.elapsed().as_secs_f64();
-            let started = Instant::now();
-            let Some(mut part) = Open::new(read, spare, asked) else { return Ok(None) };
-            took[1] += started.elapsed().as_secs_f64();
-            if open {
-                let started = Instant::now();
-                open = !matches!(part.search(ROUNDS, asked)?, Outcome::Illegal);
-                took[2] += started.elapsed().as_secs_f64();
-            }
-            check.room.leave(part);
-        }
-        for (best, took) in best.iter_mut().zip(took) {
-            *best = best.min(took);
-        }
-        check.done();
-    }
-    Ok(Some(best))
 }
 
 struct Check<'a, 'py> {
@@ -279,49 +142,32 @@ impl<'a, 'py> Check<'a, 'py> {
     fn sort_out(&mut self, clock: &mut Clock) -> PyResult<bool> {
         let py = self.operations.py();
         let count = self.operations.len();
-        let mut seen: Vec<Raw> = Vec::with_capacity(count);
-        let mut part_of: Vec<u32> = Vec::with_capacity(if self.asked.keyed { count } else { 0 });
         if !self.asked.keyed {
-            self.lots.push(Lot { from: 0, count: 0, operations: 0 });
+            self.lots.push(Lot { from: 0, count, operations: count as u32 }); // looked at when it is read
+            return Ok(true);
         }
+        let mut seen: Vec<Raw> = Vec::with_capacity(count);
+        let mut part_of: Vec<u32> = Vec::with_capacity(count);
         for (source, operation) in self.operations.iter_borrowed().enumerate() {
             clock.tick(py)?;
             let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
             let operation = operation.try_borrow()?;
-            let Said::Plain(outcome) = operation.outcome else { return Ok(false) };
-            let Time::Whole(call) = operation.call else { return Ok(false) };
             let Ok(input) = operation.input.bind_borrowed(py).cast_exact::<PyTuple>() else {
                 return Ok(false);
             };
-            let part = if self.asked.keyed {
-                let Some(key) = self.reader.key(&*input.get_borrowed_item(1)?)? else { return Ok(false) };
-                key
-            } else {
-                0
-            };
+            let Some(part) = self.reader.key(&*input.get_borrowed_item(1)?)? else { return Ok(false) };
             if part as usize == self.lots.len() {
                 self.lots.push(Lot { from: 0, count: 0, operations: 0 });
             }
             let lot = &mut self.lots[part as usize];
             lot.operations += 1;
-            if outcome == Ended::Fail {
-                continue;
+            match timed(&operation, source) {
+                Timed::Odd => return Ok(false),
+                Timed::Failed => continue,
+                Timed::Counts(raw) => seen.push(raw),
             }
-            let optional = outcome == Ended::Info;
-            let ret = match operation.return_time {
-                _ if optional => 0,
-                Time::Whole(back) if back >= call => back,
-                _ => return Ok(false),
-            };
             lot.count += 1;
-            seen.push(Raw { call, ret, optional, kind: 0, source: source as u32 });
-            if self.asked.keyed {
-                part_of.push(part);
-            }
-        }
-        if !self.asked.keyed {
-            self.raws = seen;
-            return Ok(true);
+            part_of.push(part);
         }
         let mut from = 0;
         for lot in &mut self.lots {
@@ -342,10 +188,8 @@ impl<'a, 'py> Check<'a, 'py> {
     fn read(&mut self, part: usize, spare: &mut Spare, clock: &mut Clock) -> PyResult<Option<Read>> {
         let Lot { from, count, .. } = self.lots[part];
         let mut raws = std::mem::take(&mut spare.raws);
-        if self.lots.len() == 1 {
-            raws = std::mem::take(&mut self.raws);
-        } else {
-            raws.clear();
+        raws.clear();
+        if self.asked.keyed {
             raws.extend_from_slice(&self.raws[from..from + count]);
         }
         if part > 0 && !self.reader.begin()? {
@@ -359,15 +203,21 @@ impl<'a, 'py> Check<'a, 'py> {
                 ops.clear();
                 self.room.codes.clear();
                 let codes = &mut self.room.codes;
-                let done =
-                    kinds(self.operations, &mut self.reader, &mut raws, clock, |reader, input, output| {
+                let done = kinds(
+                    self.operations,
+                    self.asked.keyed,
+                    &mut self.reader,
+                    &mut raws,
+                    clock,
+                    |reader, input, output| {
                         let Some(code) = reader.text_code(input, output)? else { return Ok(None) };
                         let kind = codes.kind(code, ops.len() as u32);
                         if kind as usize == ops.len() {
                             ops.push(TextCode(code));
                         }
                         Ok(Some((kind, ops[kind as usize].pure())))
-                    })?;
+                    },
+                )?;
                 if !done {
                     return Ok(None);
                 }
@@ -384,15 +234,21 @@ impl<'a, 'py> Check<'a, 'py> {
             Twin::Words(Shape::Register, _) => {
                 self.room.codes.clear();
                 let (codes, mut ops) = (&mut self.room.codes, Vec::new());
-                let done =
-                    kinds(self.operations, &mut self.reader, &mut raws, clock, |reader, input, output| {
+                let done = kinds(
+                    self.operations,
+                    self.asked.keyed,
+                    &mut self.reader,
+                    &mut raws,
+                    clock,
+                    |reader, input, output| {
                         let Some(code) = reader.register_code(input, output)? else { return Ok(None) };
                         let kind = codes.kind(code, ops.len() as u32);
                         if kind as usize == ops.len() {
                             ops.push(reader.register_of(code));
                         }
                         Ok(Some((kind, ops[kind as usize].pure())))
-                    })?;
+                    },
+                )?;
                 if !done {
                     return Ok(None);
                 }
@@ -429,15 +285,22 @@ impl<'a, 'py> Check<'a, 'py> {
     ) -> PyResult<Option<Vec<O>>> {
         let mut number: Mixed<O, u32> = Mixed::default();
         let mut ops: Vec<O> = Vec::new();
-        let done = kinds(self.operations, &mut self.reader, raws, clock, |reader, input, output| {
-            let Some(op) = meant(reader, input, output)? else { return Ok(None) };
-            let pure = op.pure();
-            let kind = *number.entry(op).or_insert_with_key(|op| {
-                ops.push(op.clone());
-                ops.len() as u32 - 1
-            });
-            Ok(Some((kind, pure)))
-        })?;
+        let done = kinds(
+            self.operations,
+            self.asked.keyed,
+            &mut self.reader,
+            raws,
+            clock,
+            |reader, input, output| {
+                let Some(op) = meant(reader, input, output)? else { return Ok(None) };
+                let pure = op.pure();
+                let kind = *number.entry(op).or_insert_with_key(|op| {
+                    ops.push(op.clone());
+                    ops.len() as u32 - 1
+                });
+                Ok(Some((kind, pure)))
+            },
+        )?;
         Ok(done.then_some(ops))
     }
 
@@ -561,10 +424,33 @@ fn purity<O: Kind>(pure: &mut Vec<bool>, ops: &[O]) {
     pure.extend(ops.iter().map(Kind::pure));
 }
 
+/// An operation's times: out of the ordinary, or nothing, or what counts, without its kind.
+enum Timed {
+    Odd,
+    Failed,
+    Counts(Raw),
+}
+
+#[inline]
+fn timed(operation: &Operation, source: usize) -> Timed {
+    let (Said::Plain(outcome), Time::Whole(call)) = (&operation.outcome, &operation.call) else {
+        return Timed::Odd;
+    };
+    let (call, optional) = (*call, *outcome == Ended::Info);
+    let ret = match operation.return_time {
+        _ if *outcome == Ended::Fail => return Timed::Failed,
+        _ if optional => 0,
+        Time::Whole(back) if back >= call => back,
+        _ => return Timed::Odd,
+    };
+    Timed::Counts(Raw { call, ret, optional, kind: 0, source: source as u32 })
+}
+
 /// Let `kind_of` say which kind each operation is of, and whether that is pure; optional ones that are are left out.
-/// False where one cannot be read.
+/// `raws` has the part's, or none where all are to be looked at. False where one cannot be read.
 fn kinds<'py, 'm>(
     operations: &Bound<'py, PyTuple>,
+    sorted: bool,
     reader: &mut Reader<'py, 'm>,
     raws: &mut Vec<Raw>,
     clock: &mut Clock,
@@ -576,13 +462,26 @@ fn kinds<'py, 'm>(
 ) -> PyResult<bool> {
     let py = operations.py();
     let unknown = Marks::get(py)?.unknown(py);
+    let count = if sorted { raws.len() } else { operations.len() };
+    if !sorted {
+        raws.reserve(count);
+    }
     let mut kept = 0;
-    for at in 0..raws.len() {
+    for at in 0..count {
         clock.tick(py)?;
-        let mut raw = raws[at];
-        let operation = operations.get_borrowed_item(raw.source as usize)?;
+        let source = if sorted { raws[at].source as usize } else { at };
+        let operation = operations.get_borrowed_item(source)?;
         let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
         let operation = operation.try_borrow()?;
+        let mut raw = if sorted {
+            raws[at]
+        } else {
+            match timed(&operation, source) {
+                Timed::Odd => return Ok(false),
+                Timed::Failed => continue,
+                Timed::Counts(raw) => raw,
+            }
+        };
         let Ok(input) = operation.input.bind(py).cast_exact::<PyTuple>() else { return Ok(false) };
         let output = if raw.optional { unknown } else { operation.output.bind(py) };
         let Some((kind, pure)) = kind_of(reader, input, output)? else { return Ok(false) };
@@ -590,7 +489,11 @@ fn kinds<'py, 'm>(
             continue;
         }
         raw.kind = kind;
-        raws[kept] = raw;
+        if sorted {
+            raws[kept] = raw;
+        } else {
+            raws.push(raw);
+        }
         kept += 1;
     }
     raws.truncate(kept);

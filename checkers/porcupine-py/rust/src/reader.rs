@@ -186,7 +186,7 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     fn argument(&mut self, input: &Bound<'py, PyTuple>, at: usize) -> PyResult<Option<u32>> {
-        self.value(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
+        self.values.number_again(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
     }
 
     fn told(&self, output: &Bound<'py, PyAny>) -> Told {
@@ -403,7 +403,7 @@ impl<'py, 'm> Reader<'py, 'm> {
         let Twin::Words(Shape::Register, swaps) = self.twin else { return Ok(None) };
         Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
             Name::Read if self.marks.is_unknown(output) => Some(code(BLIND, 0, 0)),
-            Name::Read => self.value(output)?.map(|seen| code(READ, seen, 0)),
+            Name::Read => self.values.number_again(output)?.map(|seen| code(READ, seen, 0)),
             Name::Write => self.argument(input, 0)?.map(|new| code(WRITE, new, 0)),
             Name::Cas if swaps => {
                 let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {

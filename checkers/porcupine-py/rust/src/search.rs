@@ -9,7 +9,10 @@
 //! - R3: of open operations of one kind the one that returns first goes first, of optional ones the one
 //!   that was called first;
 //! - R4: of two configurations alike but for `used`, one that used a subset can do all the other can;
-//! - R5: an optional operation is not used where it leaves the state as it is.
+//! - R5: an optional operation is not used where it leaves the state as it is;
+//! - R6: an optional operation that leads to a state from any is not used where one is left that leads there from
+//!   this state and only some: whatever comes after, the two can change places. For the same reason R4 lets one that
+//!   is left and leads there from any stand in for one that does not.
 //!
 //! Two strategies share this: depth first, which is quick to find an order, and by place, which is quick
 //! to find that there is none and forgets each place as it leaves it. They take turns.
@@ -23,12 +26,14 @@ use std::time::Instant;
 use pyo3::PyErr;
 
 use crate::machine::{Machine, Role, REFUSED};
-use crate::memory::{growth_bytes, push, table_bytes, Bits, Held, Mixed, Rows};
+use crate::memory::{growth_bytes, push, table_bytes, Bits, Cover, Held, Mixed, Rows};
 use crate::problem::{Problem, NONE};
 
 pub use slices::{search, search_in_place_of, Run};
 
 const FINALS_MAX: usize = 10;
+/// States that are looked at for whether several optional operations set them.
+const COVERS_MAX: usize = 16;
 /// States times kinds up to which transitions are kept in a flat table.
 const FLAT_MAX: usize = 1 << 20;
 const PARTIAL_WORK_MAX: u64 = 4_000_000;
@@ -130,13 +135,17 @@ impl<'p, const N: usize> Core<'p, N> {
         spare: Spare,
     ) -> Self {
         let direct = machine.direct();
+        let mut rows = spare.rows.renewed(problem.optional.len());
+        if first {
+            rows.covers = covers(problem, machine, rows.width);
+        }
         let foresight = (first && machine.grows())
             .then(|| Foresight::new(spare.foresight.unwrap_or_default(), problem, machine, target));
         Core {
             problem,
             table: Table { kinds, direct, ..spare.table },
             machine,
-            rows: spare.rows.renewed(problem.optional.len()),
+            rows,
             nodes: spare.nodes,
             foresight,
             target,
@@ -157,7 +166,8 @@ impl<'p, const N: usize> Core<'p, N> {
         self.finals.clear();
         let best = &mut self.best;
         orders::collect(&mut self.nodes, |visit| visit(best));
-        self.rows = Rows::new(self.problem.optional.len());
+        let covers = std::mem::take(&mut self.rows.covers);
+        self.rows = Rows { covers, ..Rows::new(self.problem.optional.len()) };
     }
 
     /// Let go of the orders that lead nowhere and that nobody will ask for.
@@ -302,6 +312,9 @@ impl<'p, const N: usize> Core<'p, N> {
         let mut next = *config;
         next.state = reached;
         let bit = self.problem.bit[o as usize];
+        if optional && self.outdone(config, bit, reached)? {
+            return Ok(None);
+        }
         if optional {
             next.used = self.rows.with(config.used, bit);
         } else {
@@ -313,6 +326,31 @@ impl<'p, const N: usize> Core<'p, N> {
             return Ok(None);
         }
         Ok(Some(next))
+    }
+
+    /// Whether an optional operation that leads to a state from any is better kept (R6).
+    fn outdone(&mut self, config: &Config<N>, bit: u32, reached: u32) -> Result<bool, PyErr> {
+        let open = self.problem.optional_open[config.e as usize];
+        let (word, mask) = ((bit >> 6) as usize, 1 << (bit & 63));
+        let Some(group) = self.rows.covers.iter().position(|cover| cover.any[word] & mask != 0) else {
+            return Ok(false);
+        };
+        for word in 0..open.div_ceil(64) {
+            let used = self.rows.row(config.used)[word as usize];
+            let mut left = self.rows.covers[group].some[word as usize] & !used;
+            while left != 0 {
+                let other = word * 64 + left.trailing_zeros();
+                left &= left - 1;
+                if other >= open {
+                    break;
+                }
+                let kind = self.problem.kind[self.problem.optional[other as usize] as usize];
+                if self.step(config.state, kind)? == reached {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Note the full order.
@@ -398,6 +436,27 @@ impl<'p, const N: usize> Core<'p, N> {
             + self.problem.held_bytes();
         Held { now, soon: growth_bytes(&self.table.rest) } + self.machine.held()
     }
+}
+
+/// Which optional operations set the same state, where some do from any state and some do not.
+fn covers(problem: &Problem, machine: &dyn Machine, width: usize) -> Vec<Cover> {
+    let mut found: Vec<(u32, Cover)> = Vec::new();
+    for (position, &o) in problem.optional.iter().enumerate() {
+        let Some((state, from_any)) = machine.sets(problem.kind[o as usize]) else { continue };
+        let at = found.iter().position(|(known, _)| *known == state).unwrap_or_else(|| {
+            if found.len() < COVERS_MAX {
+                found.push((state, Cover { any: vec![0; width], some: vec![0; width] }));
+            }
+            found.len() - 1
+        });
+        let (known, cover) = &mut found[at];
+        if *known == state {
+            let goal = if from_any { &mut cover.any } else { &mut cover.some };
+            goal[position / 64] |= 1 << (position % 64);
+        }
+    }
+    let both = |cover: &Cover| [&cover.any, &cover.some].iter().all(|mask| mask.iter().any(|&w| w != 0));
+    found.into_iter().map(|(_, cover)| cover).filter(both).collect()
 }
 
 impl Foresight {
