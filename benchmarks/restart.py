@@ -17,6 +17,7 @@ import trio
 
 from benchmarks.bed import Bed, open_bed
 from benchmarks.machine import Steal, describe, spread
+from benchmarks.processes import cpu_seconds
 from node import wire
 from node.kv import encode_write
 
@@ -50,8 +51,10 @@ async def fill(bed: Bed, name: str, session: str, count: int, keys: int) -> None
                 answered += 1
 
 
-async def restart(bed: Bed, name: str, applied: int) -> tuple[float, float]:
-    """Seconds from the start of the next life to its first answer, and until it leads with `applied` entries applied."""
+async def restart(bed: Bed, name: str, applied: int) -> tuple[float, float, float]:
+    """Seconds from the start of the next life to its first answer, and until it leads with `applied` entries applied; and of
+    CPU until then.
+    """
     await bed.cluster.kill(name, "restart")
     begin = time.perf_counter()
     await bed.cluster.release(name, "restart")
@@ -62,7 +65,8 @@ async def restart(bed: Bed, name: str, applied: int) -> tuple[float, float]:
             if status is not None:
                 answers = answers or time.perf_counter() - begin
                 if status["state"] == "leader" and status["applied"] > applied:
-                    return answers, time.perf_counter() - begin
+                    leads = time.perf_counter() - begin
+                    return answers, leads, cpu_seconds(status["pid"])
             await trio.sleep(LOOK_S)
 
 
@@ -97,8 +101,10 @@ async def measure(arguments: argparse.Namespace) -> None:
                 status = await bed.cluster.status(name)
                 assert status is not None, "the member does not answer"
                 found.append(await restart(bed, name, status["applied"]))
-            print(f"answers after {spread([answers for answers, _ in found], ' s', 2)}")
-            print(f"leads with all applied after {spread([leads for _, leads in found], ' s', 2)}")
+            answers, leads, cpu = zip(*found, strict=True)
+            print(f"answers after {spread(answers, ' s', 2)}")
+            print(f"leads with all applied after {spread(leads, ' s', 2)}")
+            print(f"CPU time until then {spread(cpu, ' s', 2)}")
 
 
 def main() -> None:
