@@ -151,6 +151,8 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
     drawn: list[Move] = []
     while len(drawn) < moves:
         if rng.random() < 0.1:
+            if rng.random() < 0.5:
+                drawn += [Move("heal"), Move("start"), Move("run", 300)]
             group = rng.sample(range(members), members)
             drawn += rng.choice(SCENES)(rng, nodes, group)
             if rng.random() < 0.7:
