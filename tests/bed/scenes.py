@@ -1,7 +1,6 @@
 """Moves that go together: situations in which one rule of the protocol is all that stands between two truths.
 
-Each scene is a function of the draw, the number of nodes and those that begin the group; most follow raft-node.md 5 and
-5.1, with the exact times left to chance.
+Each scene is a function of the draw, the number of nodes and those that begin the group; the exact times are left to chance.
 """
 
 from __future__ import annotations
