@@ -8,10 +8,10 @@ from typing import Any, Final
 import porcupine
 import porcupine.models
 from checkers.judging import Objection, Point
+from checkers.local_reads import answered, is_local, words
 from checkers.records.fitness import Operation
 
 READ: Final = ("read",)
-LOCAL: Final = "local"
 
 
 class CounterJudge:
@@ -28,7 +28,7 @@ class CounterJudge:
         f, outcome = invoke.f, operation.outcome
         saw: Any = porcupine.UNKNOWN
         if f == "read":
-            if invoke.mode == LOCAL:
+            if is_local(operation):
                 return None
             if outcome == "ok" and completion is not None:
                 saw = _value(completion.value)
@@ -46,10 +46,7 @@ class CounterJudge:
     ) -> list[Objection]:
         """A local read may be stale, but nobody ever saw more than all adds that had begun by then."""
         found: list[Objection] = []
-        for look in aside:
-            completion = look.completion
-            if look.outcome != "ok" or completion is None:
-                continue
+        for look, completion in answered(aside):
             begun = [
                 op
                 for op in operations
@@ -63,7 +60,7 @@ class CounterJudge:
             value = _value(completion.value)
             if not least <= value <= most:
                 text = (
-                    f"{_look(look)} saw {value}, and all adds begun by then make {least} to {most}"
+                    f"{words(look)} saw {value}, and all adds begun by then make {least} to {most}"
                 )
                 found.append(Objection(look.invoke.key, text, [look]))
         return found
@@ -73,11 +70,6 @@ class CounterJudge:
     ) -> Objection | None:
         """The checker's own words say it."""
         return None
-
-
-def _look(operation: Operation) -> str:
-    invoke = operation.invoke
-    return f"a local read of {invoke.key}" + (f" at {invoke.node}" if invoke.node else "")
 
 
 def _value(value: Any) -> int:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import porcupine
 import porcupine.models
 from checkers.judging import Objection, Point
+from checkers.local_reads import answered, is_local, words
 from checkers.records.fitness import Operation
 
 READ: Final = ("read",)
-LOCAL: Final = "local"
 
 
 class ListJudge:
@@ -29,7 +29,7 @@ class ListJudge:
         saw: Any = porcupine.UNKNOWN
         key = invoke.key
         if f == "read":
-            if invoke.mode == LOCAL:
+            if is_local(operation):
                 return None
             if outcome == "ok" and completion is not None:
                 saw = _elements(completion.value)
@@ -50,14 +50,11 @@ class ListJudge:
             if op.invoke.f == "append"
         }
         found: list[Objection] = []
-        for look in aside:
-            completion = look.completion
-            if look.outcome != "ok" or completion is None:
-                continue
+        for look, completion in answered(aside):
             elements = [repr(element) for element in _elements(completion.value)]
             for element in elements:
                 append = appended.get((look.invoke.key, element))
-                said = f"{_look(look)} saw {element}, "
+                said = f"{words(look)} saw {element}, "
                 if append is None:
                     said += "which nobody ever appended there"
                 elif append.outcome == "fail":
@@ -78,11 +75,6 @@ class ListJudge:
     ) -> Objection | None:
         """The checker's own words say it."""
         return None
-
-
-def _look(operation: Operation) -> str:
-    invoke = operation.invoke
-    return f"a local read of {invoke.key}" + (f" at {invoke.node}" if invoke.node else "")
 
 
 def _elements(value: Any) -> tuple[Any, ...]:

@@ -13,11 +13,11 @@ from typing import Any, Final
 import porcupine
 import porcupine.models
 from checkers.judging import Objection, Point
+from checkers.local_reads import answered, is_local, words
 from checkers.monitor import MS, describe
 from checkers.records.fitness import Operation
 
 READ: Final = ("read",)
-LOCAL: Final = "local"
 
 
 class RegisterJudge:
@@ -47,7 +47,7 @@ class RegisterJudge:
         f, outcome = invoke.f, operation.outcome
         saw: Any = porcupine.UNKNOWN
         if f == "read":
-            if invoke.mode == LOCAL:
+            if is_local(operation):
                 return None
             if outcome == "ok" and completion is not None:
                 saw = completion.value
@@ -76,13 +76,7 @@ class RegisterJudge:
 
         A write that definitely failed, and a cas that did not swap, have written nothing.
         """
-        looks = [
-            operation
-            for operation in aside
-            if operation.outcome == "ok"
-            and operation.completion is not None
-            and operation.completion.value is not None
-        ]
+        looks = [(look, end) for look, end in answered(aside) if end.value is not None]
         if not looks:
             return []
         # By repr, for values need not be hashable.
@@ -94,13 +88,9 @@ class RegisterJudge:
                 if known is None or (not _may_write(known) and _may_write(operation)):
                     writes[name] = operation
         found: list[Objection] = []
-        for look in looks:
-            completion = look.completion
-            assert completion is not None
+        for look, completion in looks:
             write = writes.get((look.invoke.key, repr(completion.value)))
-            said = f"a local read of {look.invoke.key}"
-            said += f" at {look.invoke.node}" if look.invoke.node else ""
-            said += f" saw {completion.value!r}, "
+            said = f"{words(look)} saw {completion.value!r}, "
             if write is None:
                 said += "which nobody ever wrote there"
             elif not _may_write(write):
