@@ -368,6 +368,12 @@ class Lab:
         return [operations[i] for i in kept], still_open
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for a `ready_name` runs for each ready model."""
+    if "ready_name" in metafunc.fixturenames:
+        metafunc.parametrize("ready_name", READY)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     return Lab()
