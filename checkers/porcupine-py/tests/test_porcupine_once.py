@@ -56,6 +56,22 @@ def test_operations_are_equal_field_by_field_and_have_no_hash() -> None:
         hash(one())
 
 
+@pytest.mark.parametrize("time", [-1, 2**63 - 1, 2**63, -(2**63) - 1, True, 1.5, None])
+def test_a_time_comes_back_as_it_was_given(time: Any) -> None:
+    operation = dataclasses.replace(one(), call=time)
+    operation.return_time = time
+    assert (operation.call, operation.return_time) == (time, time)
+    assert {type(operation.call), type(operation.return_time)} == {type(time)}
+
+
+@pytest.mark.parametrize("outcome", ["ok", "fail", "info", "unheard of", None, ["ok"]])
+def test_an_outcome_comes_back_as_it_was_given(outcome: Any) -> None:
+    operation = dataclasses.replace(one(), outcome=outcome)
+    assert operation.outcome == outcome
+    operation.outcome = "ok"
+    assert operation.outcome == "ok"
+
+
 def test_operations_can_be_copied_and_pickled() -> None:
     assert copy.copy(one()) == one()
     assert copy.deepcopy(one()) == one()
@@ -213,6 +229,30 @@ def test_what_a_result_shows_is_of_the_history_as_it_was() -> None:
     assert porcupine.check(history, models.register("x")).verdict == "illegal"
 
 
+def test_the_first_illegal_part_ends_a_check_before_the_next_is_read() -> None:
+    history = [
+        Operation(1, ("get", "a"), 1, "never written", 2),
+        Operation(2, ("no such operation", "b"), 3, None, 4),
+    ]
+    assert check(history, models.append_kv()).verdict == "illegal"
+    late = [*history, Operation(3, ("put", "b", "x"), 9, None, 8)]
+    with pytest.raises(porcupine.HistoryError, match="returns at 8, before its call at 9"):
+        check(late, models.append_kv())
+
+
+@needs_core
+def test_room_kept_from_one_check_says_nothing_in_the_next() -> None:
+    rng = random.Random(8)
+    cases = [(make(), draw) for make, draw in CASES]
+    histories = [(model, draw(rng)) for _ in range(60) for model, draw in cases]
+    alone = [check(history, model, prefer="search").verdict for model, history in histories]
+    for _ in range(2):
+        again = list(zip(histories, alone, strict=True))
+        rng.shuffle(again)
+        for (model, history), verdict in again:
+            assert check(history, model).verdict == verdict, history
+
+
 # --- all keys as one object -----------------------------------------------------------------------
 
 
@@ -235,6 +275,23 @@ def test_keys_judged_together_are_decided_key_by_key_and_give_one_order(
             assert "in part " in by_gate.witness.text
         verdicts.add(by_gate.verdict)
     assert verdicts == {"ok", "illegal"}
+
+
+@needs_core
+def test_keys_judged_together_are_decided_at_once_and_told_as_one_part() -> None:
+    rng = random.Random(7)
+    model = undivided(models.append_kv())
+    for _ in range(50):
+        history = strings(rng, 3)
+        assert at_once(history, model)
+        quick, full = check(history, model), check(history, model, prefer="gate")
+        assert (quick.verdict, quick.progress, quick.steps) == (
+            full.verdict,
+            full.progress,
+            full.steps,
+        )
+    assert not at_once([one()], dataclasses.replace(model, partition=models.kv().partition))
+    assert not at_once([one()], dataclasses.replace(model, gate=None))
 
 
 def test_keys_judged_together_heed_a_timeout() -> None:

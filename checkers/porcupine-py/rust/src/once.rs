@@ -7,6 +7,7 @@
 //! are no operations, a part that is not decided) is left to the ordinary way too.
 
 mod bench;
+mod reading;
 mod room;
 
 use std::time::{Duration, Instant};
@@ -20,13 +21,14 @@ use crate::codes::TextCode;
 use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{Kind, Op, Sequence, Shape};
-use crate::operation::{Operation, Outcome as Ended, Said, Time};
+use crate::operation::Operation;
 use crate::problem::{Problem, Raw};
-use crate::reader::{Marks, Reader, Spec, Twin};
+use crate::reader::{Reader, Spec, Twin};
 use crate::search::{search_in_place_of, Limits, Outcome, Run};
 use crate::zones;
 
 pub use bench::{bench, bench_alone};
+use reading::{kinds, purity, timed, Timed};
 use room::{Room, Spare};
 
 /// What a part's search may take in the first round: so many steps, or so many for each operation.
@@ -339,21 +341,22 @@ impl<'a, 'py> Check<'a, 'py> {
                         if let (Some(reading), Some(started)) = (&mut self.reading, started) {
                             *reading += started.elapsed();
                         }
+                        // Nothing for what is too concurrent, and no search for what the zones accept.
                         let begun = py.detach(|| {
                             let accept = zones::Answer::Accept;
                             if read.columns.as_ref().is_some_and(|c| zones::judge(c) == accept) {
-                                return Begun::Accepted;
+                                return Some(None);
                             }
-                            Open::new(read, spare, asked).map_or(Begun::TooConcurrent, Begun::Open)
+                            Open::new(read, spare, asked).map(Some)
                         });
                         match begun {
-                            Begun::Open(open) => open,
-                            Begun::TooConcurrent => return Ok(None),
-                            Begun::Accepted => {
+                            Some(Some(open)) => open,
+                            Some(None) => {
                                 found.decided += 1;
                                 found.most = found.most.max(operations);
                                 continue;
                             }
+                            None => return Ok(None),
                         }
                     }
                 };
@@ -386,12 +389,6 @@ impl<'a, 'py> Check<'a, 'py> {
     }
 }
 
-enum Begun {
-    Accepted,
-    TooConcurrent,
-    Open(Open),
-}
-
 impl Open {
     /// None for a part that is too concurrent.
     fn new(read: Read, spare: Spare, asked: &Asked) -> Option<Open> {
@@ -417,85 +414,4 @@ impl Open {
         };
         self.run.run(&self.problem, self.read.motor.machine(), &mut limits)
     }
-}
-
-fn purity<O: Kind>(pure: &mut Vec<bool>, ops: &[O]) {
-    pure.clear();
-    pure.extend(ops.iter().map(Kind::pure));
-}
-
-/// An operation's times: out of the ordinary, or nothing, or what counts, without its kind.
-enum Timed {
-    Odd,
-    Failed,
-    Counts(Raw),
-}
-
-#[inline]
-fn timed(operation: &Operation, source: usize) -> Timed {
-    let (Said::Plain(outcome), Time::Whole(call)) = (&operation.outcome, &operation.call) else {
-        return Timed::Odd;
-    };
-    let (call, optional) = (*call, *outcome == Ended::Info);
-    let ret = match operation.return_time {
-        _ if *outcome == Ended::Fail => return Timed::Failed,
-        _ if optional => 0,
-        Time::Whole(back) if back >= call => back,
-        _ => return Timed::Odd,
-    };
-    Timed::Counts(Raw { call, ret, optional, kind: 0, source: source as u32 })
-}
-
-/// Let `kind_of` say which kind each operation is of, and whether that is pure; optional ones that are are left out.
-/// `raws` has the part's, or none where all are to be looked at. False where one cannot be read.
-fn kinds<'py, 'm>(
-    operations: &Bound<'py, PyTuple>,
-    sorted: bool,
-    reader: &mut Reader<'py, 'm>,
-    raws: &mut Vec<Raw>,
-    clock: &mut Clock,
-    mut kind_of: impl FnMut(
-        &mut Reader<'py, 'm>,
-        &Bound<'py, PyTuple>,
-        &Bound<'py, PyAny>,
-    ) -> PyResult<Option<(u32, bool)>>,
-) -> PyResult<bool> {
-    let py = operations.py();
-    let unknown = Marks::get(py)?.unknown(py);
-    let count = if sorted { raws.len() } else { operations.len() };
-    if !sorted {
-        raws.reserve(count);
-    }
-    let mut kept = 0;
-    for at in 0..count {
-        clock.tick(py)?;
-        let source = if sorted { raws[at].source as usize } else { at };
-        let operation = operations.get_borrowed_item(source)?;
-        let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
-        let operation = operation.try_borrow()?;
-        let mut raw = if sorted {
-            raws[at]
-        } else {
-            match timed(&operation, source) {
-                Timed::Odd => return Ok(false),
-                Timed::Failed => continue,
-                Timed::Counts(raw) => raw,
-            }
-        };
-        let Ok(input) = operation.input.bind(py).cast_exact::<PyTuple>() else { return Ok(false) };
-        let output = if raw.optional { unknown } else { operation.output.bind(py) };
-        let Some((kind, pure)) = kind_of(reader, input, output)? else { return Ok(false) };
-        if raw.optional && pure {
-            continue;
-        }
-        raw.kind = kind;
-        if sorted {
-            raws[kept] = raw;
-        } else {
-            raws.push(raw);
-        }
-        kept += 1;
-    }
-    raws.truncate(kept);
-    Ok(true)
 }
