@@ -1,6 +1,7 @@
 """Moves that go together: situations in which one rule of the protocol is all that stands between two truths.
 
-Each scene is a function of the draw, the number of nodes and those that begin the group; the exact times are left to chance.
+Each scene is a function of the draw, the number of nodes and those that begin the group; most follow the
+schedules of tests/node/raft/schedules/, with the exact times left to chance.
 """
 
 from __future__ import annotations
@@ -168,16 +169,14 @@ def figure_8(rng: random.Random, nodes: int, group: Sequence[int]) -> list[Move]
     """Raft figure 8: an entry of an old term comes to a majority, and power goes just after an election."""
     held = max(1, (len(group) - 1) // 2)
     first, rival, middle = group[0], group[-1], group[held:-1]
-    moves = [Move("disk", n, 0) for n in (first, rival)]
-    moves += [Move("elect", first), Move("run", 30)]
+    moves = [Move("elect", first), Move("run", 30)]
     moves += [Move("cut", first, n, 1) for n in group[held:]]
     moves += [Move("write", first), Move("run", rng.choice((8, 30, 80))), Move("crash", first)]
     moves += [Move("cut", rival, n, 1) for n in group[1:held]]
-    # The rival's first entry gets to its own disk, and no further.
-    moves += [Move("elect", rival), Move("isolate", rival), Move("run", 1), Move("crash", rival)]
-    moves += [Move("heal"), Move("boot", first)]
-    moves += [Move("disk", n, 60_000) for n in middle]
-    moves += [Move("elect", first), Move("run", rng.choice((66, 75, 90, 110)))]
+    moves += [Move("elect", rival), Move("crash", rival), Move("heal"), Move("boot", first)]
+    moves += [Move("disk", n, rng.choice((10_000, 60_000))) for n in middle]
+    moves += [Move("disk", n, 0) for n in (first, rival)]
+    moves += [Move("elect", first), Move("run", rng.choice((10, 20, 40, 65, 75, 90)))]
     moves += [Move("crash", n) for n in (first, *middle)]
     moves += [Move("boot", n) for n in (rival, *middle)]
     return [*moves, Move("elect", rival), Move("run", 60), Move("start"), Move("run", 200)]
