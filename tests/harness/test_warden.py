@@ -163,6 +163,14 @@ async def test_a_child_gets_its_folder_environment_and_files(tmp_path: Path) -> 
     assert err.read_text() == "wrong\n"
 
 
+async def test_children_do_not_take_the_processor_from_whoever_wakes_them(tmp_path: Path) -> None:
+    """Nor is the harness itself moved: it must note answers when they come."""
+    async with open_warden(proof_path=tmp_path / "proof.json") as warden:
+        child = await warden.spawn("child", ["sleep", "60"])
+        assert os.sched_getscheduler(child.pid) == os.SCHED_BATCH
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 async def until(process: Process, letter: str, count: int) -> None:
     while True:
         if list(process.group_states().values()) == [letter] * count:
