@@ -83,7 +83,9 @@ EXIT_DATA: Final = 65
 EXIT_FATAL: Final = 70
 EXIT_DISK: Final = 74
 SUBMIT_WAIT_NS: Final = 10_000_000
-"""Commands wait for no longer than this for earlier ones: several times what a quorum takes on a host that is not busy."""
+"""Commands, and reads with them, wait for no longer than this for earlier commands: several times what a quorum takes on a
+host that is not busy.
+"""
 HELD_NS: Final = 500_000_000
 """How long the bugs that acknowledge early keep the bytes in user space."""
 _REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot, TimeoutNow, ReadIndex)
@@ -140,8 +142,8 @@ class Server:
         """Commands that arrived and are not proposed yet: one append and one sync shall carry them together."""
         self._submit_due = 0
         """True time at which they are proposed in any case."""
-        self._reads_wait = False
-        """Reads arrived in this turn that one round is to serve."""
+        self._reads_due: int | None = None
+        """True time at which a round begins in any case, None while no reads wait that one round is to serve."""
         self._until: int | None = None
         """True time at which a node that was told to stop stops in any case."""
         self._successor = ""
@@ -323,6 +325,8 @@ class Server:
             wait = min(wait, self._held_since + HELD_NS - true)
         if self._submits:
             wait = min(wait, self._submit_due - true)
+        if self._reads_due is not None:
+            wait = min(wait, self._reads_due - true)
         for operator in self._operators.values():
             wait = min(wait, operator.deadline - true)
         if (piece_due := self.snapshots.deadline) is not None:
@@ -334,7 +338,7 @@ class Server:
         """Timers, then everything that may leave, then the sync, then what rested on it."""
         self._turns += 1
         true = self.clock.true()
-        if self._submits or self._reads_wait:
+        if self._submits or self._reads_due is not None:
             self._request(true)
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
@@ -363,17 +367,20 @@ class Server:
 
     def _request(self, true: int) -> None:
         """Hand the core what clients asked for. Commands wait while earlier ones are on their way to the quorum, as Nagle's
-        algorithm has small segments wait (RFC 896): under load appends, syncs and answers are then few and full.
+        algorithm has small segments wait (RFC 896): under load appends, syncs and answers are then few and full. Where
+        commands wait, reads wait with them, since the append that is to come carries their round.
         """
         raft = self.raft
+        flows = raft.commit >= raft.log.last_index or raft.state != LEADER
         submits: list[Propose] = []
-        if self._submits and (
-            raft.commit >= raft.log.last_index or true >= self._submit_due or raft.state != LEADER
-        ):
+        if self._submits and (flows or true >= self._submit_due):
             submits, self._submits = self._submits, []
-        if submits or self._reads_wait:
-            self._reads_wait = False
-            self.step(Requests(submits))
+        due = self._reads_due
+        begins = due is not None and (true >= due or not (raft.rounds.open or self._submits))
+        if begins:
+            self._reads_due = None
+        if submits or begins:
+            self.step(Requests(submits, begins))
 
     def _observe(self, true: int) -> None:
         """Tell where this member stands, and how its lease does."""
@@ -612,7 +619,8 @@ class Server:
         deadline = true + request.remaining_ms * 1_000_000
         self._tokens[token] = Waiting(connection, request.id, deadline, key)
         if isinstance(request, wire.Get):
-            self._reads_wait |= request.mode == "readindex"
+            if request.mode == "readindex" and self._reads_due is None:
+                self._reads_due = true + SUBMIT_WAIT_NS
             self.step(Read(token, request.mode, True))
         else:
             if not self._submits:

@@ -99,11 +99,12 @@ class Read(msgspec.Struct, frozen=True, gc=False):
 
 
 class Requests(msgspec.Struct, frozen=True, gc=False):
-    """Commands that are taken together, and the end of a row of reads: one append to each member carries the commands and the
-    round of the reads.
+    """Commands that are taken together, and with `reads` the end of a row of reads: one append to each member carries the
+    commands and the round of the reads. Without it they go on waiting.
     """
 
     proposals: Sequence[Propose]
+    reads: bool = True
 
 
 class Persisted(msgspec.Struct, frozen=True, gc=False):

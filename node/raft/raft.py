@@ -424,7 +424,9 @@ class Raft:
         for propose in requests.proposals:
             self.on_propose(propose)
         if self.state in LEADING:
-            reads.start_round(self)
+            if requests.reads:
+                self.rounds.held = False
+                reads.start_round(self)
             replication.fill_all(self)
         elif self.asks:
             reads.ask(self)

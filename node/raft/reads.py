@@ -29,9 +29,11 @@ Reader = int | tuple[str, int]
 class Rounds:
     """The read-index rounds of one life; numbers only grow."""
 
-    __slots__ = ("index", "number", "open", "waiting")
+    __slots__ = ("held", "index", "number", "open", "waiting")
 
     def __init__(self) -> None:
+        self.held = False
+        """What waits is not to begin of itself when the round in progress ends: Requests will say when."""
         self.number = 0
         self.index = 0
         """The commit index when the round in progress began."""
@@ -145,7 +147,9 @@ def on_index_read(raft: Raft, token: int, more: bool) -> None:
         ready(raft, token)
         return
     raft.rounds.waiting.append(token)
-    if not more:
+    if more:
+        raft.rounds.held = True
+    else:
         start_round(raft)
 
 
@@ -164,6 +168,7 @@ def start_round(raft: Raft) -> None:
     rounds.number += 1
     rounds.index = raft.commit
     rounds.open, rounds.waiting = rounds.waiting, []
+    rounds.held = False
     replication.fill_all(raft)
     for peer in raft.peers.values():
         if peer.round < rounds.number:
@@ -188,7 +193,8 @@ def on_round_acknowledged(raft: Raft) -> None:
             raft.reply(sender, ReadIndexReply(raft.term, call, True, rounds.index))
         else:
             ready(raft, reader)
-    start_round(raft)
+    if not rounds.held:
+        start_round(raft)
 
 
 def on_old_answer(raft: Raft, peer: Replicator) -> None:
@@ -203,6 +209,7 @@ def drop_rounds(raft: Raft) -> None:
     rounds = raft.rounds
     readers = rounds.open + rounds.waiting
     rounds.open, rounds.waiting = [], []
+    rounds.held = False
     for reader in readers:
         if isinstance(reader, tuple):
             sender, call = reader

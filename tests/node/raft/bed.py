@@ -662,8 +662,10 @@ class Bed:
         self.step(name, Propose(self._token, data, crc, more))
         return self._token
 
-    def request(self, name: str, proposals: int, reads: int) -> tuple[list[int], list[int]]:
-        """So many commands and ReadIndex reads that came together; gives their tokens."""
+    def request(
+        self, name: str, proposals: int, reads: int, begin: bool = True
+    ) -> tuple[list[int], list[int]]:
+        """So many commands and ReadIndex reads that came together; gives their tokens. Without `begin` the reads wait on."""
         proposed: list[Propose] = []
         for _ in range(proposals):
             data = self.command(self.next_token())
@@ -674,7 +676,7 @@ class Bed:
         for read in asked:
             self.properties.reads[read.token] = Asked(read.mode, self.properties.acknowledged)
             self.step(name, read)
-        self.step(name, Requests(proposed))
+        self.step(name, Requests(proposed, begin))
         return [p.token for p in proposed], [read.token for read in asked]
 
     def retry(self, name: str, token: int) -> None:

@@ -171,6 +171,22 @@ def test_what_comes_together_leaves_together() -> None:
     assert [event.fields["count"] for event in bed.named("readindex")] == [2]
 
 
+def test_reads_that_are_held_begin_with_the_commands_that_carry_their_round() -> None:
+    """The end of the round before does not begin theirs, which would cost heartbeats of its own."""
+    bed = led()
+    bed.read("n1", "readindex")
+    _, asked = bed.request("n1", 0, 2, begin=False)
+    bed.run(20)
+    assert [event.fields["count"] for event in bed.named("readindex")] == [1]
+    sent = len(bed.sent)
+    bed.request("n1", 1, 0)
+    appends = [m for _, _, _, m in bed.sent[sent:] if isinstance(m, AppendEntries)]
+    assert [len(m.entries) for m in appends] == [1, 1]
+    bed.run(20)
+    assert all(isinstance(bed.answers[token], ReadReady) for token in asked)
+    assert [event.fields["count"] for event in bed.named("readindex")] == [1, 2]
+
+
 def test_reads_that_came_with_commands_wait_for_no_slow_disk() -> None:
     """The answers to the entries are held up; the next heartbeats carry the round too."""
     bed = led()
