@@ -154,7 +154,8 @@ class Client:
 
     async def _stream(self, op: Op, scope: trio.CancelScope) -> None:
         """Operations back to back until one of them is not ok: each begins when the one before is answered, in the task that
-        has read the answer. As with _perform, the deadline of `scope` is always that of the operation under way.
+        has read the answer. As with _perform, the deadline of `scope` is always that of the operation under way. All records of
+        the clients that are answered at once are one write, before any of them sends its next request.
         """
         asked = self._begin(op, False, scope)
         open_ = True
@@ -170,24 +171,24 @@ class Client:
             if not isinstance(op, Op):
                 self.recorder.flush()
                 return None
-            asked = self._begin(op, False, scope)
+            asked = self._begin(op, False, scope, hold=True)
             open_ = True
             return op.f, op.key or "", op.value, op.mode, self.op_timeout_ms
 
         call = op.f, op.key or "", op.value, op.mode, self.op_timeout_ms
         try:
-            await self._connection.calls(call, answered)
+            await self._connection.calls(call, answered, self.recorder.flush)
         finally:
             if open_:
                 self._end(asked)
 
-    def _begin(self, op: Op, final: bool, scope: trio.CancelScope) -> _Asked:
+    def _begin(self, op: Op, final: bool, scope: trio.CancelScope, hold: bool = False) -> _Asked:
         """Record that `op` is asked for, on the session's connection, and give `scope` its deadline."""
         if self._connection is None:
             session = f"{self.run_id}/{self.process}"
             self._connection = self.system.client(self.addresses[self.node], session)
         number = self.recorder.invoke(
-            self.process, op.f, op.key, op.value, self.node, op.mode, final=final
+            self.process, op.f, op.key, op.value, self.node, op.mode, final, hold
         )
         asked = _Asked(number, op, final, trio.current_time() + self.op_timeout_ms / 1000)
         if not 0 <= asked.deadline - scope.deadline < self._slack_s:

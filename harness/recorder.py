@@ -1,7 +1,7 @@
 """The only writers of a run's records. Plain synchronous objects: stamp and write are one step of one thread.
 
-An event is in the kernel's hands (one os.write) before its call returns, so a kill -9 of the harness loses nothing that a
-client had already sent. Only a completion which the same client's next invocation follows at once may share its write.
+An event is in the kernel's hands before its call returns, unless it is to be held: then it is when `flush` returns. A client
+sends nothing before its invocation is there, so a kill -9 of the harness loses nothing that had already been sent.
 """
 
 from __future__ import annotations
@@ -75,13 +75,16 @@ class Recorder:
         node: str,
         mode: str | None = None,
         final: bool = False,
+        hold: bool = False,
     ) -> int:
+        """Record that an operation is asked for; returns its number. `hold`: the next record, or `flush`, writes it."""
         op = self._op
         self._op += 1
         index = self._index
         self._index += 1
         self.counts["invoke"] += 1
-        self._lines.write(
+        write = self._lines.hold if hold else self._lines.write
+        write(
             schema.HistoryEvent(
                 index=index,
                 time=time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._origin,

@@ -2,7 +2,8 @@
 
 Theory of operation: all sockets of the clients of one trio run hang on one epoll, served by one system task (`_Hub`). A wait
 for each socket by itself would cost a system call, a pass of trio's loop and a switch of tasks an answer, which is more than
-all the rest of a client's work. What follows an answer, when it is known beforehand (`calls`), is done by that task at once.
+all the rest of a client's work. What follows an answer, when it is known beforehand (`calls`), is done by that task at once:
+all answers that are there, then what has to be settled before anything follows them, then all that follows them.
 Deadlines belong to the callers: a call that was cancelled has closed its connection, since an answer that is still under way
 must not be taken for a later call's.
 """
@@ -25,6 +26,8 @@ Call = tuple[str, str, Any, str | None, int]
 """What to ask: operation, key, value, read mode, and for how many ms the answer is of use."""
 _READ_BYTES: Final = 65_536
 _EVENTS_MAX: Final = 256
+_PASSES: Final = 4
+"""Looks at the epoll before others get their turn: what came meanwhile costs no pass of trio's loop."""
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,9 @@ class _Hub:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._clients: dict[int, Client] = {}
+        self._asking: list[Client] = []
+        """Who has a request to send once everything is settled."""
+        self._settle: set[Callable[[], None]] = set()
 
     def watch(self, fd: int, client: Client) -> None:
         self._clients[fd] = client
@@ -63,12 +69,36 @@ class _Hub:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for fd, _ in self._epoll.poll(0, _EVENTS_MAX):
-                    client = self._clients.get(fd)
-                    if client is not None:
-                        client.arrived()
+                for _ in range(_PASSES):
+                    found = self._epoll.poll(0, _EVENTS_MAX)
+                    if not found:
+                        break
+                    for fd, _ in found:
+                        client = self._clients.get(fd)
+                        if client is not None:
+                            client.arrived()
+                    self._follow()
         finally:
             self._epoll.close()
+
+    def follows(self, client: Client, settle: Callable[[], None] | None) -> None:
+        """`client` has something to send as soon as `settle` was called."""
+        self._asking.append(client)
+        if settle is not None:
+            self._settle.add(settle)
+
+    def _follow(self) -> None:
+        asking, self._asking = self._asking, []
+        settle, self._settle = self._settle, set()
+        try:
+            for call in settle:
+                call()
+        except BaseException as error:
+            for client in asking:
+                client.broke(error)
+            return
+        for client in asking:
+            client.follow()
 
 
 _hub: Final[trio.lowlevel.RunVar[_Hub]] = trio.lowlevel.RunVar("hub")
@@ -101,6 +131,7 @@ class Client:
         "_reader",
         "_seq",
         "_session",
+        "_settle",
         "_sock",
         "_task",
         "_unsent",
@@ -119,6 +150,7 @@ class Client:
         self._call: Call | None = None
         """What is under way."""
         self._next: Callable[[Outcome], Call | None] | None = None
+        self._settle: Callable[[], None] | None = None
         self._task: trio.lowlevel.Task | None = None
         """Who waits until nothing more is to be asked, or something went wrong."""
         self._unsent = b""
@@ -146,26 +178,41 @@ class Client:
         await self.calls((f, key, value, mode, remaining_ms), found.append)
         return found[0]
 
-    async def calls(self, first: Call, then: Callable[[Outcome], Call | None]) -> None:
+    async def calls(
+        self,
+        first: Call,
+        then: Callable[[Outcome], Call | None],
+        settle: Callable[[], None] | None = None,
+    ) -> None:
         """Carry out one call after another: `then` gets what became of each, and says what to ask next, None for nothing more.
 
-        `then` runs in another task, and must neither wait nor cancel. After anything but an answer the connection is closed
+        `then` runs in another task, and must neither wait nor cancel. What it says to ask is sent after a call of `settle`,
+        one for all clients that give the same and were answered at once. After anything but an answer the connection is closed
         (as after a cancellation, of which `then` is not told), and opened again by what follows.
         """
         call: Call | None = first
         while call is not None:
-            call = await self._converse(call, then)
+            call = await self._converse(call, then, settle)
+            if call is not None and settle is not None:
+                settle()
 
-    async def _converse(self, first: Call, then: Callable[[Outcome], Call | None]) -> Call | None:
+    async def _converse(
+        self,
+        first: Call,
+        then: Callable[[Outcome], Call | None],
+        settle: Callable[[], None] | None,
+    ) -> Call | None:
         """As long as one connection lasts; what is to be asked on the next one."""
         self.sent = False
         self._next = then
+        self._settle = settle
         try:
             # Numbered before anything can fail: a retry then names this very operation, never an earlier one.
             self._seq += first[0] != "read"
             if self._sock is None:
                 await self._connect()
             self._ask(first)
+            self._send()
             while self._call is not None and self._broken is None:
                 if self._unsent:
                     await trio.lowlevel.wait_writable(self._fd)
@@ -184,7 +231,7 @@ class Client:
             self.close()
             raise
         finally:
-            self._next = None
+            self._next = self._settle = None
             self._call = None
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
@@ -192,7 +239,7 @@ class Client:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _ask(self, call: Call) -> None:
-        """Send one request, or begin to; raises OSError."""
+        """Make one request ready to be sent."""
         f, key, value, mode, remaining_ms = call
         self.sent = False
         self._call = call
@@ -204,9 +251,9 @@ class Client:
             command = self._command(f, key, value)
             request = wire.Submit(self._id, max(0, remaining_ms), self._session, command)
         self._unsent = wire.frame(wire.encode(request))
-        self._send()
 
     def _send(self) -> None:
+        """What is ready, or a part of it; raises OSError."""
         assert self._sock is not None
         try:
             count = self._sock.send(self._unsent)
@@ -230,10 +277,26 @@ class Client:
                 if isinstance(answer, wire.Done | wire.Refused) and answer.id == self._id:
                     self._answered(answer)
         except BaseException as error:
-            self._broken = error
-            if self._hub is not None:
-                self._hub.forget(self._fd)
-            self._wake()
+            self.broke(error)
+
+    def broke(self, error: BaseException) -> None:
+        """`error` is the waiting task's."""
+        self._broken = error
+        if self._hub is not None:
+            self._hub.forget(self._fd)
+        self._wake()
+
+    def follow(self) -> None:
+        """The hub's word that what follows may be sent."""
+        if self._broken is not None:
+            return
+        try:
+            self._send()
+        except OSError as error:
+            self.broke(error)
+        else:
+            if self._unsent:
+                self._wake()
 
     def _answered(self, answer: wire.Done | wire.Refused) -> None:
         call, then = self._call, self._next
@@ -241,12 +304,13 @@ class Client:
             return
         self._call = None
         following = then(self._outcome(call[0], call[2], answer))
-        if following is not None:
-            self._seq += following[0] != "read"
-            self._ask(following)
-            if not self._unsent:
-                return
-        self._wake()
+        if following is None:
+            self._wake()
+            return
+        assert self._hub is not None
+        self._seq += following[0] != "read"
+        self._ask(following)
+        self._hub.follows(self, self._settle)
 
     def _wake(self) -> None:
         task, self._task = self._task, None

@@ -40,10 +40,11 @@ class Connection:
         self.seq += 1
         return await self._ask()
 
-    async def calls(self, first: Any, then: Any) -> None:
+    async def calls(self, first: Any, then: Any, settle: Any) -> None:
         call = first
         while call is not None:
             call = then(await self.call(*call))
+            settle()
             await trio.lowlevel.checkpoint()
 
     async def retry(self, f: str, key: Any, value: Any, mode: Any, ms: int) -> Outcome:

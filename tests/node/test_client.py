@@ -86,6 +86,29 @@ async def test_calls_follow_each_other_on_one_connection() -> None:
         client.close()
 
 
+async def test_what_follows_is_settled_before_it_is_sent() -> None:
+    """A history has what was asked before the request can have any effect."""
+    async with serving() as served:
+        client, seen, sent = Client(served.address, "s"), list[Outcome](), list[bool]()
+        await client.calls(READ, reads(3, seen), lambda: sent.append(client.sent))
+        assert sent == [False, False]
+        assert len(served.asked) == 3
+        client.close()
+
+
+async def test_what_cannot_be_settled_is_not_sent() -> None:
+    """The caller learns of it as of a request that could not be sent."""
+
+    def settle() -> None:
+        raise OSError("disk full")
+
+    async with serving() as served:
+        client, seen = Client(served.address, "s"), list[Outcome]()
+        await client.calls(READ, reads(2, seen), settle)
+        assert [(outcome.kind, outcome.value) for outcome in seen] == [("ok", 1), ("fail", None)]
+        assert len(served.asked) == 1
+
+
 async def test_many_clients_are_served_side_by_side() -> None:
     """One task reads for all of them, and each gets its own answers."""
     async with serving() as served, trio.open_nursery() as nursery:
