@@ -1,7 +1,7 @@
 """A node's own account of one life: events.BOOT.jsonl, one event a line, in the kernel's hands before anything leaves.
 
-`t0` is true time before the node's clock was read for the step that made the event, `clock` that reading, `t1` true time
-after the step (at the writing). Lines are collected over one turn of the loop and written by one call. The file is made
+`t0` is true time when the node's clock was read for the step that made the event, or before, `clock` that reading, `t1` true
+time after the step (at the writing). Lines are collected over one turn of the loop and written by one call. The file is made
 exclusively: a boot number is used once.
 """
 
@@ -79,7 +79,7 @@ class EventLog:
         return f"<EventLog {self.path} count={self.count} waiting={len(self._waiting)}>"
 
     def add(self, t0: int, clock: int, events: Iterable[Event]) -> None:
-        """Events of one step, whose clock reading `clock` was taken after true time `t0`."""
+        """Events of one step, whose clock reading `clock` was taken at true time `t0` or after."""
         for event in events:
             self._waiting.append((t0, clock, event))
 

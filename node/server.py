@@ -342,7 +342,7 @@ class Server:
             self._request(true)
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
-            self.step(Tick())
+            self.step(Tick(), true)
         if true >= self._observe_due:
             self._observe_due = true + self.config.options.heartbeat_ms * 1_000_000
             self._observe(true)
@@ -380,7 +380,7 @@ class Server:
         if begins:
             self._reads_due = None
         if submits or begins:
-            self.step(Requests(submits, begins))
+            self.step(Requests(submits, begins), true)
 
     def _observe(self, true: int) -> None:
         """Tell where this member stands, and how its lease does."""
@@ -416,17 +416,20 @@ class Server:
         if batch is not None:
             self.step(Persisted(batch.token))
 
-    def step(self, input: Input) -> Effects:
-        """One input through the core at one reading of the clock; what comes out is queued in its order."""
-        t0 = self.clock.true()
-        now = self.clock.own_at(self.clock.true())
+    def step(self, input: Input, true: int | None = None) -> Effects:
+        """One input through the core at one reading of the clock; what comes out is queued in its order. `true`: the reading,
+        if it was taken for this input, after everything before it.
+        """
+        if true is None:
+            true = self.clock.true()
+        now = self.clock.own_at(true)
         out = self.raft.step(input, now)
         if out.events:
-            self.log.add(t0, now, out.events)
-        self._carry_out(out)
+            self.log.add(true, now, out.events)
+        self._carry_out(out, true)
         return out
 
-    def _carry_out(self, out: Effects) -> None:
+    def _carry_out(self, out: Effects, true: int) -> None:
         if out.fatal:
             self.fatal = out.fatal
         for to, message in out.messages:
@@ -439,7 +442,7 @@ class Server:
             elif to in self.links:
                 self.links[to].queue(payload)
         for failure in out.failed:
-            if (waiting := self._due(failure.token)) is not None:
+            if (waiting := self._due(failure.token, true)) is not None:
                 answer = wire.Refused(waiting.id, failure.code, failure.definite, failure.leader)
                 self._send(waiting.connection, answer)
         for asked in out.snapshots:
@@ -453,7 +456,7 @@ class Server:
             result = self.kv.apply(entry.data, entry.index, entry.term)
             if committed.token is None:
                 continue
-            if (waiting := self._due(committed.token)) is None:
+            if (waiting := self._due(committed.token, true)) is None:
                 continue
             if result.error:
                 refusal = wire.Refused(waiting.id, result.error, result.error != STALE, "")
@@ -471,7 +474,7 @@ class Server:
                 )
                 self._send(waiting.connection, done)
         for ready in out.reads:
-            if (waiting := self._due(ready.token)) is not None:
+            if (waiting := self._due(ready.token, true)) is not None:
                 value = self.kv.read(waiting.key or "")
                 done = wire.Done(waiting.id, value, None, None, ready.term, ready.index, name)
                 self._send(waiting.connection, done)
@@ -503,12 +506,12 @@ class Server:
         if done is not None:
             self.step(Persisted(done.token))
 
-    def _due(self, token: int) -> Waiting | None:
-        """Who still waits for the answer to `token`; it is given once."""
+    def _due(self, token: int, true: int) -> Waiting | None:
+        """Who still waits at `true` for the answer to `token`; it is given once."""
         waiting = self._tokens.pop(token, None)
         if waiting is None or waiting.connection.closed:
             return None
-        return None if self.clock.true() > waiting.deadline else waiting
+        return None if true > waiting.deadline else waiting
 
     def _leave(self) -> None:
         """Events into the kernel's hands, then one send per connection."""
@@ -572,8 +575,8 @@ class Server:
         elif isinstance(message, _REQUESTS) and connection.member:
             peer = connection.member
             self._inbound[peer] = connection
-            self.last_received[peer] = self.clock.true()
-            self.step(Received(peer, message))
+            true = self.last_received[peer] = self.clock.true()
+            self.step(Received(peer, message), true)
         elif isinstance(message, FetchSnapshot) and connection.member:
             self._send(connection, self.snapshots.serve(message))
         else:
@@ -590,10 +593,10 @@ class Server:
             if isinstance(message, FetchSnapshotReply):
                 self.snapshots.answered(peer, message)
             elif isinstance(message, REPLIES):
-                self.last_answered[peer] = self.clock.true()
+                true = self.last_answered[peer] = self.clock.true()
                 if self._successor == peer and type(message) is TimeoutNowReply:
                     self._successor = ""
-                self.step(Received(peer, message))
+                self.step(Received(peer, message), true)
 
     def _ask(self, peer: str, message: FetchSnapshot) -> None:
         if peer in self.links:
@@ -621,7 +624,7 @@ class Server:
         if isinstance(request, wire.Get):
             if request.mode == "readindex" and self._reads_due is None:
                 self._reads_due = true + SUBMIT_WAIT_NS
-            self.step(Read(token, request.mode, True))
+            self.step(Read(token, request.mode, True), true)
         else:
             if not self._submits:
                 self._submit_due = true + SUBMIT_WAIT_NS
