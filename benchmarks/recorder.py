@@ -75,11 +75,12 @@ class Instant:
     async def call(self, f: str, key: str, value: Any, mode: str | None, ms: int) -> Outcome:
         return Outcome({**value, "swapped": True} if f == "cas" else value)
 
-    async def calls(self, first: Any, then: Any) -> None:
+    async def calls(self, first: Any, then: Any, settle: Any) -> None:
         turns, call = 0, first
         while call is not None:
             turns += 1
             call = then(await self.call(*call))
+            settle()
             if turns % TURNS == 0:
                 await trio.lowlevel.checkpoint()
 

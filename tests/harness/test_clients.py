@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -52,6 +53,7 @@ class Connection:
 
     async def _ask(self) -> Outcome:
         self.system.asked.append((self.session, self.seq, self.address[1]))
+        self.system.on_asked()
         answer = self.system.answers.pop(0) if self.system.answers else Outcome("ok", 7)
         self.sent = answer != UNSENT
         if isinstance(answer, str):
@@ -70,6 +72,7 @@ class System:
     def __init__(self, answers: list[Outcome | str]) -> None:
         self.answers = answers
         self.asked: list[tuple[str, int, int]] = []
+        self.on_asked: Callable[[], None] = lambda: None
 
     def client(self, address: Any, session: str) -> Connection:
         return Connection(self, address, session)
@@ -202,6 +205,22 @@ async def test_cancelled_in_an_operation_it_is_recorded_as_unknown(tmp_path: Pat
     with trio.move_on_after(0.02):
         await client.perform(WRITE)
     assert recorded(tmp_path) == [("info", 0, "timeout")]
+
+
+async def test_a_request_is_in_the_history_before_it_is_sent(tmp_path: Path) -> None:
+    """Otherwise a harness that is killed would leave effects of operations that nobody asked for."""
+    client, system = build(tmp_path, [])
+    written: list[int] = []
+
+    def asked() -> None:
+        lines = (tmp_path / "history.jsonl").read_text().splitlines()[1:]
+        written.append(sum(json.loads(line)["type"] == "invoke" for line in lines))
+        client.stop = len(written) == 5
+
+    system.on_asked = asked
+    await client.run()
+    assert written == [1, 2, 3, 4, 5]
+    assert recorded(tmp_path) == [("ok", 0, None)] * 5
 
 
 async def test_a_system_that_answers_at_once_does_not_keep_deadlines_from_passing(
