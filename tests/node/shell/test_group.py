@@ -247,7 +247,10 @@ async def test_events_decode_and_count_without_gaps(group: Group) -> None:
         await client.call("write", "x", value, None, 1000)
         await client.call("read", "x", None, ("lease", "readindex")[value % 2], 1000)
     client.close()
-    async with group.admin(group.others(leader)[0]) as admin:
+    follower, last = group.others(leader)[0], (await group.status(leader))["last_index"]
+    # Who lacks the newest entry is refused, and the request is not repeated.
+    await group.until(follower, lambda status: status["disk_index"] >= last, 5)
+    async with group.admin(follower) as admin:
         await admin.set_clock(rate=1.1, offset_ns=1000)
         await admin.vote(0)
     await group.until(leader, lambda status: status["state"] == "follower", 5)
