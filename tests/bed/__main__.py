@@ -2,7 +2,7 @@
 
 table: for each seeded bug the property that its scripted schedule breaks, and after how many random schedules of three
 and five nodes (in turns) which property breaks. speed: core steps a second of CPU, with faults and all monitors. play: the
-schedule of one seed, made smaller if it breaks something, with its transcript.
+schedule of one seed and what follows its healing, made smaller if it breaks something, with its transcript.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import argparse
 import time
 
 from node.raft.bugs import CATALOGUE
-from tests.bed.schedule import breaks, draw, play, shrink
-from tests.bed.test_schedules import told
+from tests.bed.schedule import breaks, draw, play
+from tests.bed.telling import failure, told
 from tests.node.raft.bed import Violation
 from tests.node.raft.schedules import SCRIPTS
 
@@ -70,8 +70,7 @@ def main() -> None:
         speed(asked.schedules)
     else:
         schedule = draw(asked.seed, asked.nodes, bugs=bugs)
-        broken = breaks(schedule)
-        print(told(shrink(schedule, broken) if broken else schedule))
+        print(failure(schedule) or told(schedule))
 
 
 if __name__ == "__main__":

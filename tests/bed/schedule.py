@@ -223,7 +223,12 @@ def breaks(schedule: Schedule) -> str:
     return ""
 
 
-def shrink(schedule: Schedule, broken: str, tries: int = 400) -> Schedule:
+def shrink(
+    schedule: Schedule,
+    broken: str,
+    tries: int = 400,
+    breaks: Callable[[Schedule], str] = breaks,
+) -> Schedule:
     """Fewer moves that break the same property: halves, quarters and so on are taken out while it still breaks."""
 
     def still(candidate: Schedule) -> bool:

@@ -5,84 +5,24 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from node.raft.effects import Options, SetReadonly
+from node.raft.effects import Options
 from tests.bed.moves import Move
 from tests.bed.schedule import Schedule, breaks, delete, draw, play, shrink
-from tests.bed.world import JournalDisk, World
-from tests.node.raft.bed import MS, Bed, Violation
-from tests.node.raft.transcript import narrow, transcript
+from tests.bed.surviving import removed
+from tests.bed.telling import failure, told
+from tests.bed.world import World
+from tests.node.raft.bed import MS
+from tests.node.raft.transcript import transcript
 
 SCHEDULES = 64
 FUZZED = 10_000
 PARTS = 8
 
 
-def survive(world: World) -> None:
-    """Heal everything: a leader, a write, and equal states at all members, within the bound of liveness."""
-    for name in list(world.stopped):
-        world.resume(world.members[name], world.members[name].life)
-    world.heal()
-    world.drop = world.duplicate = 0.0
-    world.slow_ns = MS
-    for name, member in world.members.items():
-        disk = member.disk
-        assert isinstance(disk, JournalDisk)
-        disk.delay_ns = disk.fetch_ns = disk.save_ns = MS
-        disk.fails = False
-        if member.core is None:
-            world.start(name)
-    world.run(100)
-    for name in world.names:
-        world.step(name, SetReadonly(world.next_token(), False))
-
-    # An operator stops who is no member any more: without pre-vote it would go on standing, not having heard of its removal.
-    if not world.options.prevote:
-        for name in removed(world):
-            world.crash(name)
-
-    def written() -> bool:
-        leader = world.leader()
-        if leader is None or world.core(leader).commit < world.core(leader).term_start:
-            return False
-        token = world.propose(leader)
-        world.run(30)
-        return getattr(world.answers.get(token), "entry", None) is not None
-
-    world.run_until(written, 6000)
-    world.run(3000)
-    leader = world.leader()
-    assert leader is not None
-    members = [n for n in world.core(leader).conf.everyone if world.members[n].core is not None]
-    assert len({world.members[name].state for name in members}) == 1
-    assert len({world.machines[name].dump() for name in members}) == 1
-
-
-def removed(world: World) -> set[str]:
-    """Who is in no configuration that may yet be the group's: one in force at a member that knows most to be committed."""
-    cores = [world.core(name) for name in world.names]
-    known = max(core.commit for core in cores)
-    members = {name for core in cores if core.commit == known for name in core.conf.everyone}
-    return set(world.names) - members
-
-
 def checked(schedule: Schedule) -> None:
-    """Play it and survive; a failure is told as the schedule made smaller, with its transcript."""
-    try:
-        survive(play(schedule))
-    except Violation as broken:
-        small = shrink(schedule, broken.name)
-        pytest.fail(told(small))
-
-
-def told(schedule: Schedule) -> str:
-    """The schedule, what it breaks, and what its nodes did."""
-    said = "nothing"
-    try:
-        bed: Bed | None = play(schedule, keeping=True)
-    except Violation as broken:
-        bed, said = broken.bed, str(broken)
-    assert bed is not None
-    return narrow(f"{said}\n{schedule}\n\n{transcript(bed)}*** {said}\n")
+    """Play it and heal it; a failure is told with its seed, as the schedule made smaller, with its transcript."""
+    if broken := failure(schedule):
+        pytest.fail(broken)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -129,6 +69,21 @@ def test_a_schedule_that_breaks_something_is_made_smaller_and_told() -> None:
     assert "--- read" in text
     assert text.endswith(f"*** {text.splitlines()[0]}\n")
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_group_that_nobody_leads_after_its_healing_is_told_with_its_seed() -> None:
+    schedule = draw(3, nodes=3)
+    nobody_stands = msgspec.structs.replace(schedule.options, elections=False)
+    text = failure(msgspec.structs.replace(schedule, options=nobody_stands))
+    assert text.startswith("python -m tests.bed play 3 --nodes 3\nP-LV: no write within 6000 ms")
+
+
+def test_an_error_of_the_bed_itself_is_told_with_its_seed() -> None:
+    """A move that does not exist."""
+    schedule = msgspec.structs.replace(draw(3, nodes=3), moves=(Move("nonsense"),))
+    with pytest.raises(AttributeError) as error:
+        failure(schedule)
+    assert error.value.__notes__ == ["python -m tests.bed play 3 --nodes 3"]
 
 
 def test_no_move_of_a_shrunk_schedule_can_be_left_out() -> None:

@@ -1,0 +1,79 @@
+"""What must hold once every fault of a schedule is over: a leader, a write, and equal states at all members."""
+
+from __future__ import annotations
+
+from node.raft.effects import SetReadonly
+from tests.bed.world import JournalDisk, World
+from tests.node.raft.bed import MS, Violation
+
+WRITTEN_MS = 6000
+SETTLED_MS = 3000
+
+
+def survive(world: World) -> None:
+    """Heal everything. Raises Violation "P-LV" if no write is done within WRITTEN_MS, or SETTLED_MS later nobody leads or
+    two members differ.
+    """
+    heal(world)
+    end = world.now + WRITTEN_MS * MS
+    while not written(world):
+        if world.now >= end:
+            raise Violation("P-LV", f"no write within {WRITTEN_MS} ms of healing: {known(world)}")
+        world.run(1)
+    world.run(SETTLED_MS)
+    leader = world.leader()
+    if leader is None:
+        raise Violation("P-LV", f"nobody leads {SETTLED_MS} ms after a write: {known(world)}")
+    members = [n for n in world.core(leader).conf.everyone if world.members[n].core is not None]
+    if len({(world.members[n].state, world.machines[n].dump()) for n in members}) > 1:
+        raise Violation("P-LV", f"not equal {SETTLED_MS} ms after a write: {known(world)}")
+
+
+def heal(world: World) -> None:
+    """No fault any more, and an operator who sees to the rest."""
+    for name in list(world.stopped):
+        world.resume(world.members[name], world.members[name].life)
+    world.heal()
+    world.drop = world.duplicate = 0.0
+    world.slow_ns = MS
+    for name, member in world.members.items():
+        disk = member.disk
+        assert isinstance(disk, JournalDisk)
+        disk.delay_ns = disk.fetch_ns = disk.save_ns = MS
+        disk.fails = False
+        if member.core is None:
+            world.start(name)
+    world.run(100)
+    for name in world.names:
+        world.step(name, SetReadonly(world.next_token(), False))
+
+    # An operator stops who is no member any more: without pre-vote it would go on standing, not having heard of its removal.
+    if not world.options.prevote:
+        for name in removed(world):
+            world.crash(name)
+
+
+def written(world: World) -> bool:
+    """Is a command done that is given to the leader now?"""
+    leader = world.leader()
+    if leader is None or world.core(leader).commit < world.core(leader).term_start:
+        return False
+    token = world.propose(leader)
+    world.run(30)
+    return getattr(world.answers.get(token), "entry", None) is not None
+
+
+def removed(world: World) -> set[str]:
+    """Who is in no configuration that may yet be the group's: one in force at a member that knows most to be committed."""
+    cores = [world.core(name) for name in world.names]
+    known_to_be = max(core.commit for core in cores)
+    members = {name for core in cores if core.commit == known_to_be for name in core.conf.everyone}
+    return set(world.names) - members
+
+
+def known(world: World) -> str:
+    """Every member with what it takes for the group."""
+    return "; ".join(
+        f"{name} is down" if member.core is None else f"{member.core} in {member.core.conf}"
+        for name, member in world.members.items()
+    )
