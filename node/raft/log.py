@@ -30,6 +30,7 @@ class Log:
         "entries",
         "flushed",
         "last_index",
+        "overridden",
     )
 
     def __init__(
@@ -47,6 +48,8 @@ class Log:
         """Everything up to this index is on disk."""
         self.configurations: list[tuple[int, Configuration]] = [(initial_index, initial)]
         """(index of its entry, configuration), oldest first: the last one is in force, committed or not."""
+        self.overridden = 0
+        """Index of the configuration that an operator's took the place of; who was in those up to it is no concern any more."""
         self._configure(entry for entry in self.entries if entry.index > initial_index)
         self._unsynced: deque[tuple[int, int]] = deque()
         """(token, last index) of each Persist that is not yet answered, oldest first."""
@@ -167,7 +170,8 @@ class Log:
 
     def override(self, in_force: Configuration) -> None:
         """`in_force` takes the place of the newest configuration, in memory only."""
-        self.configurations[-1] = (self.configurations[-1][0], in_force)
+        self.overridden = self.configurations[-1][0]
+        self.configurations[-1] = (self.overridden, in_force)
 
     def truncate(self, first: int) -> None:
         """Forget the entries from `first` on; a sync still to come no longer speaks of them.
@@ -179,6 +183,8 @@ class Log:
         self.last_index = self.base + len(self.entries)
         while self.configurations[-1][0] >= first and len(self.configurations) > 1:
             self.configurations.pop()
+        if self.overridden >= first:
+            self.overridden = 0
         self.flushed = min(self.flushed, first - 1)
         self._unsynced = deque((token, min(last, first - 1)) for token, last in self._unsynced)
 
@@ -200,6 +206,7 @@ class Log:
         self.last_index = index
         self.entries.clear()
         self.configurations = [(index, in_force)]
+        self.overridden = 0
         self.flushed = index
         self._unsynced.clear()
 

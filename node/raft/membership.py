@@ -92,6 +92,21 @@ def adopt(raft: Raft) -> None:
                 replication.add(raft, name)
 
 
+def concerned(raft: Raft) -> tuple[str, ...]:
+    """Everybody but this member whose removal is not known to be committed: they may stand (A10), so a new leader feeds them.
+
+    Fed only those in force, it would be deposed by the others, who hear from nobody; two of these could take turns for ever,
+    each undoing what the other replicates (Raft thesis 4.2.3).
+    """
+    names: set[str] = set()
+    settled = max(raft.commit, raft.log.overridden)
+    for index, conf in reversed(raft.log.configurations):
+        names.update(conf.members, conf.old)
+        if index <= settled:
+            break
+    return tuple(sorted(names - {raft.name}))
+
+
 def first_uncommitted(raft: Raft) -> int:
     commit = raft.commit
     return next((index for index, _ in raft.log.configurations if index > commit), NEVER)

@@ -110,7 +110,7 @@ class Replicator:
 def start(raft: Raft) -> None:
     """A new leadership: probe every peer at the end of our log."""
     raft.peers = {}
-    for name in raft.others:
+    for name in membership.concerned(raft):
         add(raft, name)
 
 

@@ -27,7 +27,13 @@ def gets_bare(raft: Raft, name: str) -> bool:
     if raft.options.witness_may_lead:
         return False
     change = raft.change
-    return name in raft.conf.witnesses or (change is not None and name in change.target.witnesses)
+    if change is not None and name in change.add:
+        return name in change.target.witnesses
+    # Who is being removed is what the last configuration with it said.
+    for _, conf in reversed(raft.log.configurations):
+        if name in conf.members or name in conf.old:
+            return name in conf.witnesses
+    return False
 
 
 def lengthened(raft: Raft, length_ns: int) -> int:

@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from node.raft.effects import Options
-from node.raft.messages import AppendEntries, AppendEntriesReply, PreVote, RequestVote
+from node.raft.messages import (
+    DATA,
+    METADATA,
+    AppendEntries,
+    AppendEntriesReply,
+    PreVote,
+    RequestVote,
+)
 from tests.node.raft.bed import MS, Bed
 from tests.node.raft.schedules.common import MANUAL, until_leading
 
@@ -364,6 +371,50 @@ def test_it_may_stand_again_when_its_own_leadership_repeated_the_removal() -> No
     bed.elect("n1")
 
 
+def removed_by_two(options: Options) -> Bed:
+    """n4's removal is in the logs of n1, which is down, and n2, which has everybody's votes to come, and nowhere else."""
+    bed = bed_of(("n1", "n2", "n3", "n4"), options, size=4)
+    bed.rule = lambda who, to, _message: "n3" in (who, to) or "n4" in (who, to) or who == "n2"
+    bed.change("n1", ("n1", "n2", "n3"))
+    bed.run(20)
+    bed.crash("n1")
+    bed.rule, bed.held = None, []
+    assert [bed.core(name).conf.members[-1] for name in ("n2", "n3", "n4")] == ["n3", "n4", "n4"]
+    return bed
+
+
+@pytest.mark.parametrize("prevote", [True, False])
+def test_a_new_leader_feeds_a_member_whose_removal_is_not_committed(prevote: bool) -> None:
+    """A10: that member may stand, so it must hear who leads, or it would depose a leader that needs long to commit."""
+    bed = removed_by_two(Options(elections=False, prevote=prevote, leader_lease=False))
+    bed.rule = lambda who, _to, message: who == "n3" and isinstance(message, AppendEntriesReply)
+    until_leading(bed, "n2")
+    bed.run(300)
+    leader, heard = bed.core("n2"), bed.core("n4")
+    assert (leader.state, leader.commit < leader.term_start) == ("leader", True)
+    assert (heard.leader_id, heard.term) == ("n2", leader.term)
+    assert heard.promise.remaining(bed.members["n4"].clock(bed.now)) > 0
+    bed.rule, bed.held = None, []
+    bed.run(500)
+    assert heard.conf.members == ("n1", "n2", "n3")
+    assert "n4" not in leader.peers
+
+
+def test_a_witness_whose_removal_is_not_committed_is_still_sent_no_data() -> None:
+    bed = Bed(4, MANUAL, witnesses=("n4",))
+    bed.elect("n1")
+    bed.rule = lambda who, to, _message: "n3" in (who, to) or "n4" in (who, to) or who == "n2"
+    bed.change("n1", ("n1", "n2", "n3"))
+    bed.propose("n1")
+    bed.run(20)
+    bed.crash("n1")
+    bed.rule, bed.held = None, []
+    until_leading(bed, "n2")
+    bed.run(100)
+    assert DATA not in {entry.kind for entry in bed.core("n4").log.entries}
+    assert METADATA in {entry.kind for entry in bed.core("n4").log.entries}
+
+
 # ---- overriding ----------------------------------------------------------------------------------
 
 
@@ -383,6 +434,22 @@ def test_members_are_overridden_in_a_new_term() -> None:
     assert bed.core("n1").conf.members == ("n1",)
     assert "reset_peers" in [e.fields["reason"] for e in bed.named("step_down")]
     assert bed.admin[bed.reset_members("n1", ())].error.startswith("invalid")
+
+
+def test_who_was_overridden_is_not_fed_by_the_new_leader() -> None:
+    """3.7.6: the others may be a group of their own by now, which this one must not depose."""
+    bed = bed_of(("n1", "n2", "n3"), MANUAL)
+    bed.cut(["n1"], ["n2", "n3"])
+    bed.change("n1", ("n1", "n2"))
+    bed.run(20)
+    assert bed.core("n1").conf_index > bed.core("n1").commit
+    bed.reset_members("n1", ("n1",))
+    bed.heal()
+    bed.sent.clear()
+    until_leading(bed, "n1")
+    bed.run(100)
+    assert bed.core("n1").commit == bed.core("n1").log.last_index
+    assert [to for _, who, to, _ in bed.sent if who == "n1"] == []
 
 
 # ---- random changes ------------------------------------------------------------------------------
