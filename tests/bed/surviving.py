@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from node.raft.effects import SetReadonly
+from node.raft.log import Log
 from tests.bed.world import JournalDisk, World
 from tests.node.raft.bed import MS, Violation
 
 WRITTEN_MS = 6000
 SETTLED_MS = 3000
+TENDED_MS = 50
+"""How often an operator looks who is to be stopped: about as often as they ask for votes."""
 
 
 def survive(world: World) -> None:
@@ -19,8 +24,11 @@ def survive(world: World) -> None:
     while not written(world):
         if world.now >= end:
             raise Violation("P-LV", f"no write within {WRITTEN_MS} ms of healing: {known(world)}")
+        tend(world)
         world.run(1)
-    world.run(SETTLED_MS)
+    for _ in range(SETTLED_MS // TENDED_MS):
+        tend(world)
+        world.run(TENDED_MS)
     leader = world.leader()
     if leader is None:
         raise Violation("P-LV", f"nobody leads {SETTLED_MS} ms after a write: {known(world)}")
@@ -30,7 +38,7 @@ def survive(world: World) -> None:
 
 
 def heal(world: World) -> None:
-    """No fault any more, and an operator who sees to the rest."""
+    """No fault any more."""
     for name in list(world.stopped):
         world.resume(world.members[name], world.members[name].life)
     world.heal()
@@ -47,10 +55,15 @@ def heal(world: World) -> None:
     for name in world.names:
         world.step(name, SetReadonly(world.next_token(), False))
 
-    # An operator stops who is no member any more: without pre-vote it would go on standing, not having heard of its removal.
+
+def tend(world: World) -> None:
+    """Without pre-vote, stop who is no member any more: it goes on standing, since it may not have heard of its removal, and
+    each of its candidacies deposes the leader (Raft thesis 4.2.3).
+    """
     if not world.options.prevote:
         for name in removed(world):
-            world.crash(name)
+            if world.members[name].core is not None:
+                world.crash(name)
 
 
 def written(world: World) -> bool:
@@ -64,11 +77,27 @@ def written(world: World) -> bool:
 
 
 def removed(world: World) -> set[str]:
-    """Who is in no configuration that may yet be the group's: one in force at a member that knows most to be committed."""
-    cores = [world.core(name) for name in world.names]
-    known_to_be = max(core.commit for core in cores)
-    members = {name for core in cores if core.commit == known_to_be for name in core.conf.everyone}
+    """Who is in no configuration that may yet be the group's: one in force at or after the last entry ever applied, in a log
+    that has it. No other log is elected; commit indices say less, since a restart forgets them.
+    """
+    applied = max(world.properties.committed, default=0)
+    members: set[str] = set()
+    for name in world.names:
+        core = world.members[name].core
+        if core is None or not has(core.log, applied, world.properties.committed):
+            continue
+        for index, conf in reversed(core.log.configurations):
+            members.update(conf.everyone)
+            if index <= applied:
+                break
     return set(world.names) - members
+
+
+def has(log: Log, index: int, committed: Mapping[int, tuple[int, int]]) -> bool:
+    """Does the log hold the committed entry at `index`, or what covers it?"""
+    if index <= log.base:
+        return True
+    return index <= log.last_index and log.term_at(index) == committed[index][0]
 
 
 def known(world: World) -> str:

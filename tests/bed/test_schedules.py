@@ -52,6 +52,20 @@ def test_who_is_in_a_configuration_not_yet_committed_is_not_removed() -> None:
     assert removed(world) == set()
 
 
+def test_who_was_added_is_not_removed_when_all_who_know_it_have_restarted() -> None:
+    """The only member that knows anything to be committed is one that missed the change."""
+    world = World(4, Options(prevote=False, leader_lease=False), members=("n1", "n2", "n3"))
+    world.elect("n1")
+    world.run(200)
+    world.isolate("n3")
+    world.change("n1", ("n1", "n2", "n3", "n4"))
+    world.run_until(lambda: world.core("n2").commit == world.core("n1").log.last_index == 2, 500)
+    for name in ("n1", "n2", "n4"):
+        world.restart(name)
+    assert [world.core(name).commit for name in world.names] == [0, 0, 1, 0]
+    assert removed(world) == set()
+
+
 def test_a_schedule_is_a_function_of_its_seed() -> None:
     first, second = play(draw(7), keeping=True), play(draw(7), keeping=True)
     assert transcript(first) == transcript(second)
