@@ -115,13 +115,14 @@ class Player:
     def on_elect(self, move: Move) -> None:
         """Ask a to stand until it leads, a second long at most."""
         world, name = self.world, self.name(move.a)
-        for _ in range(2000):
+        left = 2000
+        while left:
             core = world.members[name].core
             if core is None or core.state == "leader" or name not in core.conf.everyone:
                 return
             if core.state == "follower" and not core.triggered and core.ballot is None:
                 world.vote(name)
-            world.run(0.5)
+            left -= world.run_steps(MS // 2, left)
 
     def on_vote(self, move: Move) -> None:
         if name := self.living(move.a):

@@ -644,6 +644,12 @@ class Bed:
             do(*arguments)
         self.now = end
 
+    def run_steps(self, step_ns: int, most: int) -> int:
+        """Let time pass in steps, up to the first in which something is due, `most` of them at most; gives how many it were."""
+        steps = min(most, max(1, -((self.now - self._queue[0][0]) // step_ns)))
+        self.run(steps * step_ns / MS)
+        return steps
+
     def run_until(self, condition: Callable[[], bool], ms: float) -> None:
         """Let time pass until `condition`, which must come within `ms`."""
         end = self.now + int(ms * MS)
