@@ -225,7 +225,7 @@ impl Search {
     /// Orders as lists that share their numbers, for there can be millions of them.
     fn partials<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         guarded(py, || {
-            let most = self.problem.source.iter().max().map_or(0, |&most| most as usize + 1);
+            let most = self.problem.ops.iter().map(|ready| ready.source as usize + 1).max().unwrap_or(0);
             let mut numbers: Vec<Option<Bound<'py, PyAny>>> = vec![None; most];
             let orders = PyList::empty(py);
             for order in self.run.partials(&self.problem) {
@@ -256,13 +256,13 @@ impl Search {
             if !self.machine.grows() {
                 let at = self.problem.by_return[self.run.furthest() as usize] as usize;
                 let finals = self.run.finals(&self.problem).into_iter().map(|f| (f.state, f.order)).collect();
-                return Ok((self.problem.source[at], true, finals));
+                return Ok((self.problem.ops[at].source, true, finals));
             }
             let given =
                 Given { steps: None, until: instant_after(Some(seconds)), memory_bytes, ceiling_bytes: None };
             let (returns, order, exact) = self.shortest(py, given)?;
             let at = self.problem.by_return[returns as usize - 1] as usize;
-            Ok((self.problem.source[at], exact, vec![(0, order)]))
+            Ok((self.problem.ops[at].source, exact, vec![(0, order)]))
         })
     }
 

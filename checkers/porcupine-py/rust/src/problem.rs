@@ -1,4 +1,4 @@
-//! A history made ready for the search: who is open when, as flat arrays.
+//! A history made ready for the search: who is open when, as flat arrays, in one pass over its calls.
 //!
 //! Time is counted in returns: place `e` is that of the `e`-th return of a completed operation. An
 //! operation may come next in a configuration at `e` from `opens` on (it was called no later than
@@ -7,9 +7,14 @@
 
 pub const NONE: u32 = u32::MAX;
 
-/// Lists of what is open at each return are kept in full; a history for which they would be longer
-/// than this is too concurrent for them, and left to the search in Python.
+/// What is open is listed for blocks of places; a history for which these lists would be longer than this is too
+/// concurrent for them, and left to the search in Python.
 const OPEN_MAX: usize = 40_000_000;
+/// Places that share a list of what is open. With more of them lists are shorter, and the search passes over more
+/// that opens later.
+const BLOCK: usize = 8;
+/// The widest masks of slots that the search has.
+pub const SLOTS_MAX: u32 = 16 * 64;
 
 /// One operation that counts. `kind` is equal for operations that do the same in every state.
 #[derive(Clone, Copy, Debug)]
@@ -23,24 +28,29 @@ pub struct Raw {
     pub source: u32,
 }
 
-#[derive(Default)]
-pub struct Problem {
-    pub kind: Vec<u32>,
-    pub source: Vec<u32>,
-    pub opens: Vec<u32>,
+/// One operation, ready. They are numbered in the order of their calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    pub kind: u32,
+    pub source: u32,
+    pub opens: u32,
     /// The place of its return; NONE for an optional operation.
-    pub place: Vec<u32>,
+    pub place: u32,
     /// The slot of a completed operation, the position among the optional ones of an optional one.
-    pub bit: Vec<u32>,
+    pub bit: u32,
     /// The operation of its kind that is to be used before it, or NONE: for a completed one the last
     /// that returns before it, for an optional one the last that was called before it.
-    pub before: Vec<u32>,
-    pub pure: Vec<bool>,
+    pub before: u32,
+}
+
+#[derive(Default)]
+pub struct Problem {
+    pub ops: Vec<Ready>,
     pub by_return: Vec<u32>,
     /// Optional operations by call.
     pub optional: Vec<u32>,
-    /// How many of `optional` may be used at each place.
-    pub optional_open: Vec<u32>,
+    /// How many of `optional` may be used at each place; empty where there are none.
+    optional_open: Vec<u32>,
     pub slots: usize,
     open_pure: Lists,
     open_other: Lists,
@@ -51,31 +61,84 @@ pub struct Problem {
 #[derive(Default)]
 struct Desk {
     calls: Vec<(i64, u32)>,
-    optional_calls: Vec<(i64, u32)>,
-    backs: Vec<(i64, u32)>,
+    waiting: Waiting,
     free: Vec<u32>,
+    /// The last of each kind: completed ones by return, optional ones by call.
     last: Vec<u32>,
-    open: [Vec<u32>; 2],
+    last_optional: Vec<u32>,
 }
 
-/// One list for each place, end to end.
+/// Completed operations that were called and have not returned, by return; of those that return together, the one
+/// that was called first counts as the first.
+#[derive(Default)]
+struct Waiting {
+    all: Vec<Called>,
+    from: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Called {
+    ret: i64,
+    operation: u32,
+    pure: bool,
+}
+
+impl Waiting {
+    fn clear(&mut self) {
+        self.all.clear();
+        self.from = 0;
+    }
+
+    #[inline]
+    fn first(&self) -> Option<Called> {
+        self.all.get(self.from).copied()
+    }
+
+    fn left(&self) -> &[Called] {
+        &self.all[self.from..]
+    }
+
+    #[inline]
+    fn add(&mut self, called: Called) {
+        // Those that left stand before the others until they are as many as these.
+        if 2 * self.from > self.all.len() + 64 {
+            self.all.drain(..self.from);
+            self.from = 0;
+        }
+        let mut at = self.all.len();
+        self.all.push(called);
+        // Those called last mostly return last.
+        while at > self.from && self.all[at - 1].ret > called.ret {
+            self.all[at] = self.all[at - 1];
+            at -= 1;
+        }
+        self.all[at] = called;
+    }
+}
+
+/// For each place who of one sort is open there, by return, and besides who opens later in its block of places.
 #[derive(Default)]
 struct Lists {
+    /// By place.
     from: Vec<u32>,
+    /// By block.
+    to: Vec<u32>,
     all: Vec<u32>,
 }
 
 impl Lists {
-    fn clear(&mut self, places: usize, total: usize) {
+    fn clear(&mut self, places: usize) {
         self.from.clear();
-        self.from.reserve(places + 1);
-        self.from.push(0);
+        self.from.reserve(places);
+        self.to.clear();
+        self.to.reserve(places / BLOCK + 1);
         self.all.clear();
-        self.all.reserve(total);
+        self.all.reserve(places);
     }
 
+    #[inline]
     fn at(&self, e: u32) -> &[u32] {
-        &self.all[self.from[e as usize] as usize..self.from[e as usize + 1] as usize]
+        &self.all[self.from[e as usize] as usize..self.to[e as usize / BLOCK] as usize]
     }
 }
 
@@ -107,157 +170,129 @@ impl Problem {
         pure_kind: &[bool],
         room_bytes: Option<usize>,
     ) -> bool {
-        let count = raws.len();
-        let Desk { calls, optional_calls, backs, free, last, .. } = &mut self.desk;
+        self.clear(raws.len(), kinds);
+        let most = room_bytes.map_or(OPEN_MAX, |room| OPEN_MAX.min(room / 4));
+        if raws.is_sorted_by_key(|raw| raw.call) {
+            return self.fill(raws.iter(), pure_kind, most);
+        }
+        let mut calls = std::mem::take(&mut self.desk.calls);
         calls.clear();
-        calls.reserve(count);
-        optional_calls.clear();
-        for (o, raw) in raws.iter().enumerate() {
-            let goal = if raw.optional { &mut *optional_calls } else { &mut *calls };
-            goal.push((raw.call, o as u32));
-        }
-        in_order(calls);
-        in_order(optional_calls);
-        // Of those that return together, the one that was called first counts as the first.
-        renew(backs, calls.iter().map(|&(_, o)| (raws[o as usize].ret, o)));
-        in_order(backs);
-        let returns = backs.len();
+        calls.extend(raws.iter().enumerate().map(|(at, raw)| (raw.call, at as u32)));
+        in_order(&mut calls);
+        let fits = self.fill(calls.iter().map(|&(_, at)| &raws[at as usize]), pure_kind, most);
+        self.desk.calls = calls;
+        fits
+    }
 
-        let (place, opens, bit) = (&mut self.place, &mut self.opens, &mut self.bit);
-        place.clear();
-        place.resize(count, NONE);
-        for (e, &(_, o)) in backs.iter().enumerate() {
-            place[o as usize] = e as u32;
+    fn clear(&mut self, count: usize, kinds: usize) {
+        for list in [&mut self.optional, &mut self.optional_open, &mut self.desk.free] {
+            list.clear();
         }
-        opens.clear();
-        opens.resize(count, 0u32);
-        bit.clear();
-        bit.resize(count, 0u32);
-        let mut slots = 0;
-        free.clear();
-        let mut passed = 0;
-        let (mut total, mut total_pure) = (0usize, 0usize);
-        for &(call, o) in calls.iter() {
-            let o = o as usize;
-            while backs[passed].0 < call {
-                free.push(bit[backs[passed].1 as usize]);
-                passed += 1;
-            }
-            opens[o] = passed as u32;
-            bit[o] = free.pop().unwrap_or_else(|| {
-                slots += 1;
-                slots - 1
-            });
-            let length = place[o] as usize - passed + 1;
-            total += length;
-            if pure_kind[raws[o].kind as usize] {
-                total_pure += length;
-            }
-        }
-        if total > room_bytes.map_or(OPEN_MAX, |room| OPEN_MAX.min(room / 4)) {
-            return false;
-        }
-        let mut passed = 0;
-        for (position, &(call, o)) in optional_calls.iter().enumerate() {
-            while passed < returns && backs[passed].0 < call {
-                passed += 1;
-            }
-            opens[o as usize] = passed as u32;
-            bit[o as usize] = position as u32;
-        }
-
-        let before = &mut self.before;
-        before.clear();
-        before.resize(count, NONE);
-        for members in [&*backs, &*optional_calls] {
-            if members.is_empty() {
-                continue;
-            }
+        self.ops.clear();
+        self.ops.reserve(count);
+        self.by_return.clear();
+        self.by_return.reserve(count);
+        self.open_pure.clear(count);
+        self.open_other.clear(count);
+        self.slots = 0;
+        self.desk.waiting.clear();
+        for last in [&mut self.desk.last, &mut self.desk.last_optional] {
             last.clear();
             last.resize(kinds, NONE);
-            for &(_, o) in members.iter() {
-                let kind = raws[o as usize].kind as usize;
-                before[o as usize] = last[kind];
-                last[kind] = o;
-            }
         }
+    }
 
-        self.optional_open.clear();
-        self.optional_open.resize(returns, 0u32);
-        if !optional_calls.is_empty() {
-            let mut reached = 0;
-            for (e, open) in self.optional_open.iter_mut().enumerate() {
-                while reached < optional_calls.len() && opens[optional_calls[reached].1 as usize] <= e as u32
-                {
-                    reached += 1;
+    /// From operations by call. False when more than `most` would have to be listed, or masks would be too wide.
+    fn fill<'r>(&mut self, raws: impl Iterator<Item = &'r Raw>, pure_kind: &[bool], most: usize) -> bool {
+        for &Raw { call, ret, optional, kind, source } in raws {
+            while self.desk.waiting.first().is_some_and(|first| first.ret < call) {
+                self.pass();
+            }
+            let (operation, opens) = (self.ops.len() as u32, self.by_return.len() as u32);
+            let mut ready = Ready { kind, source, opens, place: NONE, bit: 0, before: NONE };
+            if optional {
+                ready.bit = self.optional.len() as u32;
+                ready.before = std::mem::replace(&mut self.desk.last_optional[kind as usize], operation);
+                if self.optional.is_empty() {
+                    self.optional_open.resize(self.by_return.len(), 0);
                 }
-                *open = reached as u32;
+                self.optional.push(operation);
+            } else {
+                ready.bit = self.desk.free.pop().unwrap_or_else(|| {
+                    self.slots += 1;
+                    self.slots as u32 - 1
+                });
+                if ready.bit == SLOTS_MAX || self.open_pure.all.len() + self.open_other.all.len() > most {
+                    return false;
+                }
+                self.desk.waiting.add(Called { ret, operation, pure: pure_kind[kind as usize] });
             }
+            self.ops.push(ready);
         }
+        while self.desk.waiting.first().is_some() {
+            self.pass();
+        }
+        if self.by_return.len() % BLOCK != 0 {
+            self.end_block();
+        }
+        self.open_pure.all.len() + self.open_other.all.len() <= most
+    }
 
-        renew(&mut self.kind, raws.iter().map(|r| r.kind));
-        renew(&mut self.source, raws.iter().map(|r| r.source));
-        renew(&mut self.pure, raws.iter().map(|r| pure_kind[r.kind as usize]));
-        renew(&mut self.by_return, backs.iter().map(|&(_, o)| o));
-        renew(&mut self.optional, optional_calls.iter().map(|&(_, o)| o));
-        self.slots = slots as usize;
-        self.open_pure.clear(returns, total_pure);
-        self.open_other.clear(returns, total - total_pure);
-        self.list_open();
-        true
+    /// The next return: all that were called no later are known.
+    #[inline]
+    fn pass(&mut self) {
+        let Some(Called { operation, pure, .. }) = self.desk.waiting.first() else { return };
+        self.desk.waiting.from += 1;
+        let ready = &mut self.ops[operation as usize];
+        ready.place = self.by_return.len() as u32;
+        ready.before = std::mem::replace(&mut self.desk.last[ready.kind as usize], operation);
+        self.desk.free.push(ready.bit);
+        self.by_return.push(operation);
+        if !self.optional.is_empty() {
+            self.optional_open.push(self.optional.len() as u32);
+        }
+        self.open_pure.from.push(self.open_pure.all.len() as u32);
+        self.open_other.from.push(self.open_other.all.len() as u32);
+        let list = if pure { &mut self.open_pure } else { &mut self.open_other };
+        list.all.push(operation);
+        if self.by_return.len() % BLOCK == 0 {
+            self.end_block();
+        }
+    }
+
+    /// Those that return in this block are listed; those that are open beyond it follow.
+    fn end_block(&mut self) {
+        for &Called { operation, pure, .. } in self.desk.waiting.left() {
+            let list = if pure { &mut self.open_pure } else { &mut self.open_other };
+            list.all.push(operation);
+        }
+        for list in [&mut self.open_pure, &mut self.open_other] {
+            list.to.push(list.all.len() as u32);
+        }
     }
 
     pub fn returns(&self) -> u32 {
         self.by_return.len() as u32
     }
 
-    /// Completed operations of pure kinds that are open at `e`, by return.
+    /// How many of `optional` may be used at `e`.
+    pub fn optional_open(&self, e: u32) -> u32 {
+        self.optional_open.get(e as usize).copied().unwrap_or(0)
+    }
+
+    /// Completed operations of pure kinds that are open at `e`, by return; and some that only open later.
     pub fn open_pure(&self, e: u32) -> &[u32] {
         self.open_pure.at(e)
     }
 
-    /// Other completed operations that are open at `e`, by return.
+    /// Other completed operations that are open at `e`, by return; and some that only open later.
     pub fn open_other(&self, e: u32) -> &[u32] {
         self.open_other.at(e)
     }
 
     pub fn held_bytes(&self) -> usize {
-        4 * (self.open_pure.all.len() + self.open_other.all.len()) + 48 * self.kind.len()
+        4 * (self.open_pure.all.len() + self.open_other.all.len()) + 48 * self.ops.len()
     }
-
-    /// Note for each place who is open there, in the order of returns.
-    fn list_open(&mut self) {
-        let Desk { calls, open, .. } = &mut self.desk;
-        open.iter_mut().for_each(Vec::clear);
-        let mut next = 0;
-        for e in 0..self.by_return.len() {
-            while next < calls.len() && self.opens[calls[next].1 as usize] <= e as u32 {
-                let o = calls[next].1;
-                next += 1;
-                let open = &mut open[usize::from(self.pure[o as usize])];
-                let place = self.place[o as usize];
-                // Those called last mostly return last.
-                let mut at = open.len();
-                while at > 0 && self.place[open[at - 1] as usize] > place {
-                    at -= 1;
-                }
-                open.insert(at, o);
-            }
-            for (goal, open) in [&mut self.open_other, &mut self.open_pure].into_iter().zip(&*open) {
-                goal.all.extend_from_slice(open);
-                goal.from.push(goal.all.len() as u32);
-            }
-            // The lists stand in the order of returns, so the one that leaves stands first.
-            let gone = self.by_return[e];
-            open[usize::from(self.pure[gone as usize])].remove(0);
-        }
-    }
-}
-
-/// Fill a list anew, with the room it has.
-fn renew<T>(list: &mut Vec<T>, items: impl Iterator<Item = T>) {
-    list.clear();
-    list.extend(items);
 }
 
 /// Moves that putting in order one by one may take, for each item.

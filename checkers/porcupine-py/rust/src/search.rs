@@ -27,7 +27,7 @@ use pyo3::PyErr;
 
 use crate::machine::{Machine, Role, REFUSED};
 use crate::memory::{growth_bytes, push, table_bytes, Bits, Cover, Held, Mixed, Rows};
-use crate::problem::{Problem, NONE};
+use crate::problem::{Problem, Ready, NONE};
 
 pub use slices::{search, search_in_place_of, Run};
 
@@ -156,7 +156,7 @@ impl<'p, const N: usize> Core<'p, N> {
             finals: Vec::new(),
             partials,
             partial_work: 0,
-            longest: if partials && first { vec![(0, NONE); problem.kind.len()] } else { Vec::new() },
+            longest: if partials && first { vec![(0, NONE); problem.ops.len()] } else { Vec::new() },
         }
     }
 
@@ -236,7 +236,7 @@ impl<'p, const N: usize> Core<'p, N> {
         let mut scanned = 0; // Those that opened before this place were asked already.
         loop {
             while config.e < self.target {
-                let slot = problem.bit[problem.by_return[config.e as usize] as usize];
+                let slot = problem.ops[problem.by_return[config.e as usize] as usize].bit;
                 if !config.taken.has(slot) {
                     break;
                 }
@@ -248,17 +248,17 @@ impl<'p, const N: usize> Core<'p, N> {
             }
             let first = problem.by_return[config.e as usize];
             for &o in problem.open_pure(config.e) {
-                let o_ = o as usize;
-                if problem.opens[o_] < scanned || config.taken.has(problem.bit[o_]) {
+                let Ready { opens, bit, kind, .. } = problem.ops[o as usize];
+                if opens > config.e || opens < scanned || config.taken.has(bit) {
                     continue;
                 }
-                if self.step(config.state, problem.kind[o_])? != REFUSED {
-                    config.taken.set(problem.bit[o_]);
+                if self.step(config.state, kind)? != REFUSED {
+                    config.taken.set(bit);
                     self.extend(config, o);
                 }
             }
             scanned = config.e + 1;
-            if !config.taken.has(problem.bit[first as usize]) {
+            if !config.taken.has(problem.ops[first as usize].bit) {
                 return Ok(());
             }
         }
@@ -271,20 +271,24 @@ impl<'p, const N: usize> Core<'p, N> {
         'open: while (*cursor as usize) < open.len() {
             let o = open[*cursor as usize];
             *cursor += 1;
-            if config.taken.has(problem.bit[o as usize]) {
+            let Ready { opens, bit, before, .. } = problem.ops[o as usize];
+            if opens > config.e || config.taken.has(bit) {
                 continue;
             }
-            let mut other = problem.before[o as usize];
-            while other != NONE && problem.place[other as usize] >= config.e {
-                if problem.opens[other as usize] <= config.e && !config.taken.has(problem.bit[other as usize])
-                {
+            let mut other = before;
+            while other != NONE {
+                let Ready { opens, place, bit, before, .. } = problem.ops[other as usize];
+                if place < config.e {
+                    break;
+                }
+                if opens <= config.e && !config.taken.has(bit) {
                     continue 'open;
                 }
-                other = problem.before[other as usize];
+                other = before;
             }
             return Some((o, false));
         }
-        let optional = problem.optional_open[config.e as usize];
+        let optional = problem.optional_open(config.e);
         let mut at = *cursor - open.len() as u32;
         while at < optional {
             let o = problem.optional[at as usize];
@@ -292,8 +296,8 @@ impl<'p, const N: usize> Core<'p, N> {
             if self.rows.has(config.used, at - 1) {
                 continue;
             }
-            let other = problem.before[o as usize];
-            if other != NONE && !self.rows.has(config.used, problem.bit[other as usize]) {
+            let other = problem.ops[o as usize].before;
+            if other != NONE && !self.rows.has(config.used, problem.ops[other as usize].bit) {
                 continue;
             }
             *cursor = open.len() as u32 + at;
@@ -305,13 +309,13 @@ impl<'p, const N: usize> Core<'p, N> {
 
     /// The configuration one operation leads to, settled; None where it is refused or useless.
     fn child(&mut self, config: &Config<N>, o: u32, optional: bool) -> Result<Option<Config<N>>, PyErr> {
-        let reached = self.step(config.state, self.problem.kind[o as usize])?;
+        let reached = self.step(config.state, self.problem.ops[o as usize].kind)?;
         if reached == REFUSED || (optional && reached == config.state) {
             return Ok(None);
         }
         let mut next = *config;
         next.state = reached;
-        let bit = self.problem.bit[o as usize];
+        let bit = self.problem.ops[o as usize].bit;
         if optional && self.outdone(config, bit, reached)? {
             return Ok(None);
         }
@@ -330,7 +334,7 @@ impl<'p, const N: usize> Core<'p, N> {
 
     /// Whether an optional operation that leads to a state from any is better kept (R6).
     fn outdone(&mut self, config: &Config<N>, bit: u32, reached: u32) -> Result<bool, PyErr> {
-        let open = self.problem.optional_open[config.e as usize];
+        let open = self.problem.optional_open(config.e);
         let (word, mask) = ((bit >> 6) as usize, 1 << (bit & 63));
         let Some(group) = self.rows.covers.iter().position(|cover| cover.any[word] & mask != 0) else {
             return Ok(false);
@@ -344,7 +348,7 @@ impl<'p, const N: usize> Core<'p, N> {
                 if other >= open {
                     break;
                 }
-                let kind = self.problem.kind[self.problem.optional[other as usize] as usize];
+                let kind = self.problem.ops[self.problem.optional[other as usize] as usize].kind;
                 if self.step(config.state, kind)? == reached {
                     return Ok(true);
                 }
@@ -380,23 +384,23 @@ impl<'p, const N: usize> Core<'p, N> {
                 return true;
             }
             let o = problem.by_return[e as usize];
-            if problem.opens[o as usize] > config.e || !config.taken.has(problem.bit[o as usize]) {
+            if problem.ops[o as usize].opens > config.e || !config.taken.has(problem.ops[o as usize].bit) {
                 break o;
             }
             e += 1;
         };
-        if self.machine.may_become(config.state, problem.kind[observer as usize]) {
+        if self.machine.may_become(config.state, problem.ops[observer as usize].kind) {
             return true;
         }
-        let mut at = foresight.resets.partition_point(|&r| problem.opens[r as usize] <= e);
+        let mut at = foresight.resets.partition_point(|&r| problem.ops[r as usize].opens <= e);
         while at > 0 && foresight.reach[at - 1] >= config.e {
             at -= 1;
             let r = foresight.resets[at] as usize;
-            let gone = if problem.place[r] == NONE {
-                self.rows.has(config.used, problem.bit[r])
+            let gone = if problem.ops[r].place == NONE {
+                self.rows.has(config.used, problem.ops[r].bit)
             } else {
-                problem.place[r] < config.e
-                    || (problem.opens[r] <= config.e && config.taken.has(problem.bit[r]))
+                problem.ops[r].place < config.e
+                    || (problem.ops[r].opens <= config.e && config.taken.has(problem.ops[r].bit))
             };
             if !gone {
                 return true;
@@ -442,7 +446,7 @@ impl<'p, const N: usize> Core<'p, N> {
 fn covers(problem: &Problem, machine: &dyn Machine, width: usize) -> Vec<Cover> {
     let mut found: Vec<(u32, Cover)> = Vec::new();
     for (position, &o) in problem.optional.iter().enumerate() {
-        let Some((state, from_any)) = machine.sets(problem.kind[o as usize]) else { continue };
+        let Some((state, from_any)) = machine.sets(problem.ops[o as usize].kind) else { continue };
         let at = found.iter().position(|(known, _)| *known == state).unwrap_or_else(|| {
             if found.len() < COVERS_MAX {
                 found.push((state, Cover { any: vec![0; width], some: vec![0; width] }));
@@ -468,20 +472,21 @@ impl Foresight {
         let mut next = NONE;
         for e in (0..target).rev() {
             let o = problem.by_return[e as usize] as usize;
-            if machine.role(problem.kind[o]) == Role::Observer {
+            if machine.role(problem.ops[o].kind) == Role::Observer {
                 next = e;
             }
             observer[e as usize] = next;
         }
         resets.clear();
         resets.extend(
-            (0..problem.kind.len() as u32).filter(|&o| machine.role(problem.kind[o as usize]) == Role::Reset),
+            (0..problem.ops.len() as u32)
+                .filter(|&o| machine.role(problem.ops[o as usize].kind) == Role::Reset),
         );
-        resets.sort_by_key(|&o| problem.opens[o as usize]);
+        resets.sort_by_key(|&o| problem.ops[o as usize].opens);
         let mut far = 0;
         reach.clear();
         reach.extend(resets.iter().map(|&o| {
-            far = far.max(problem.place[o as usize]); // NONE, of an optional one, is the furthest.
+            far = far.max(problem.ops[o as usize].place); // NONE, of an optional one, is the furthest.
             far
         }));
         Foresight { observer, resets, reach }

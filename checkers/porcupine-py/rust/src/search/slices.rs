@@ -357,7 +357,7 @@ fn unwound(problem: &Problem, nodes: &[(u32, u32)], mut node: u32) -> Vec<u32> {
     let mut found = Vec::new();
     while node != NONE {
         let (rest, o) = nodes[node as usize];
-        found.push(problem.source[o as usize]);
+        found.push(problem.ops[o as usize].source);
         node = rest;
     }
     found.reverse();
