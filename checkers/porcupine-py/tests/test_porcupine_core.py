@@ -192,6 +192,29 @@ def test_many_may_be_of_unknown_outcome(lab: Any) -> None:
     assert check(operations, models.cas_register(), prefer="search").verdict == "illegal"
 
 
+@needs_core
+def test_r6_an_unknown_write_waits_while_an_unknown_cas_leads_to_its_state() -> None:
+    """The write can be used from any state, so that it is kept; from another state than the cas' it is used."""
+    model = models.cas_register()
+    write = Operation(1, ("write", 2), 2, UNKNOWN, None, "info")
+    swap = Operation(2, ("cas", 1, 2), 3, UNKNOWN, None, "info")
+    seen = Operation(3, ("read",), 10, 2, 11)
+    impossible = Operation(3, ("read",), 12, 99, 13)
+    back = Operation(0, ("write", 3), 12, None, 13)
+
+    def orders(first: int, *after: Operation) -> list[list[int]]:
+        history = [Operation(0, ("write", first), 0, None, 1), write, swap, seen, *after]
+        return check(history, model, prefer="search").linearization
+
+    assert orders(1) == [[0, 2, 3]]
+    assert orders(1, impossible) == [
+        [0, 2, 3]
+    ]  # illegal: the longest it came, which the write would have done too
+    assert orders(5) == [[0, 1, 3]]
+    again = Operation(3, ("read",), 14, 2, 15)
+    assert orders(1, back, again) == [[0, 2, 3, 4, 1, 5]]
+
+
 def crowded(rng: random.Random, count: int, clients: int) -> list[Operation]:
     """A linearizable register of five values with so many clients."""
     found: list[Operation] = []

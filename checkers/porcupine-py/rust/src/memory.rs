@@ -22,10 +22,12 @@ impl Hasher for Mixer {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0u8; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
+        let little = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let words = bytes.chunks_exact(8);
+        let rest = words.remainder();
+        words.for_each(|word| self.write_u64(little(word)));
+        if !rest.is_empty() {
+            self.write_u64(little(rest));
         }
     }
 

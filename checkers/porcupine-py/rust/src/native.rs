@@ -173,17 +173,17 @@ impl<T: Copy + Eq + Hash> Interner<T> {
         let mut mixer = Mixer::default();
         state.hash(&mut mixer);
         let digest = mixer.finish();
-        let head = self.first.get(&digest).copied().unwrap_or(NONE);
-        let mut at = head;
+        let made = self.next.len() as u32;
+        let (ends, all) = (&self.ends, &self.all);
+        let head = self.first.entry(digest).or_insert(NONE);
+        let mut at = *head;
         while at != NONE {
-            if self.get(at) == state {
+            if &all[ends[at as usize]..ends[at as usize + 1]] == state {
                 return at;
             }
             at = self.next[at as usize];
         }
-        let made = self.next.len() as u32;
-        self.first.insert(digest, made);
-        push(&mut self.next, head);
+        push(&mut self.next, std::mem::replace(head, made));
         make_room(&mut self.all, state.len());
         self.all.extend_from_slice(state);
         push(&mut self.ends, self.all.len());

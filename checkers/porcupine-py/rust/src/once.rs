@@ -117,8 +117,10 @@ struct Check<'a, 'py> {
     asked: &'a Asked,
     reader: Reader<'py, 'a>,
     room: Room,
-    /// Those that count, part by part; what they do is not read yet.
+    /// Those that count; what they do is not read yet.
     raws: Vec<Raw>,
+    /// Their places in `raws`, part by part.
+    order: Vec<u32>,
     lots: Vec<Lot>,
     /// How long the parts took to read, where that is measured.
     reading: Option<Duration>,
@@ -131,7 +133,8 @@ impl<'a, 'py> Check<'a, 'py> {
         reader: Reader<'py, 'a>,
         room: Room,
     ) -> Self {
-        Check { operations, asked, reader, room, raws: Vec::new(), lots: Vec::new(), reading: None }
+        let (raws, order, lots) = (Vec::new(), Vec::new(), Vec::new());
+        Check { operations, asked, reader, room, raws, order, lots, reading: None }
     }
 
     fn done(self) {
@@ -148,7 +151,7 @@ impl<'a, 'py> Check<'a, 'py> {
             self.lots.push(Lot { from: 0, count, operations: count as u32 }); // looked at when it is read
             return Ok(true);
         }
-        let mut seen: Vec<Raw> = Vec::with_capacity(count);
+        self.raws.reserve(count);
         let mut part_of: Vec<u32> = Vec::with_capacity(count);
         for (source, operation) in self.operations.iter_borrowed().enumerate() {
             clock.tick(py)?;
@@ -166,7 +169,7 @@ impl<'a, 'py> Check<'a, 'py> {
             match timed(&operation, source) {
                 Timed::Odd => return Ok(false),
                 Timed::Failed => continue,
-                Timed::Counts(raw) => seen.push(raw),
+                Timed::Counts(raw) => self.raws.push(raw),
             }
             lot.count += 1;
             part_of.push(part);
@@ -177,10 +180,10 @@ impl<'a, 'py> Check<'a, 'py> {
             from += lot.count;
             lot.count = 0;
         }
-        self.raws = seen.clone();
-        for (raw, part) in seen.into_iter().zip(part_of) {
+        self.order.resize(part_of.len(), 0);
+        for (at, part) in part_of.into_iter().enumerate() {
             let lot = &mut self.lots[part as usize];
-            self.raws[lot.from + lot.count] = raw;
+            self.order[lot.from + lot.count] = at as u32;
             lot.count += 1;
         }
         Ok(true)
@@ -192,7 +195,7 @@ impl<'a, 'py> Check<'a, 'py> {
         let mut raws = std::mem::take(&mut spare.raws);
         raws.clear();
         if self.asked.keyed {
-            raws.extend_from_slice(&self.raws[from..from + count]);
+            raws.extend(self.order[from..from + count].iter().map(|&at| self.raws[at as usize]));
         }
         if part > 0 && !self.reader.begin()? {
             return Ok(None);
