@@ -231,6 +231,32 @@ def crowded(rng: random.Random, count: int, clients: int) -> list[Operation]:
 
 
 @needs_core
+def test_long_histories_are_judged_as_in_python_in_whatever_order_they_stand() -> None:
+    """Of operations that are open for long, of unknown outcome, and of several that return together."""
+    rng = random.Random(11)
+    verdicts: Counter[str] = Counter()
+    for _ in range(80):
+        operations = crowded(rng, rng.randint(30, 90), rng.choice([2, 4, 6]))
+        for operation in rng.sample(operations, 3):
+            operation.return_time += rng.choice([50, 300, 5_000])
+        for operation in rng.sample([o for o in operations if o.input != ("read",)], 4):
+            operation.return_time, operation.output, operation.outcome = None, UNKNOWN, "info"
+        reads = [o for o in operations if o.input == ("read",)]
+        for read in rng.sample(reads, rng.choice([0, 2])):
+            read.output = rng.randrange(5)
+        model = models.cas_register()
+        verdict = Search(model, operations).run()
+        for _ in range(3):
+            search = NativeSearch(model, operations)
+            assert search._search.native
+            assert search.run() == verdict, operations
+            assert check(operations, model).verdict == verdict, operations
+            rng.shuffle(operations)
+        verdicts[str(verdict)] += 1
+    assert min(verdicts["ok"], verdicts["illegal"]) > 10, verdicts
+
+
+@needs_core
 def test_a_crowded_illegal_history_is_decided() -> None:
     """Twenty clients and a read too many: the search in Python takes seconds to minutes for these."""
     rng = random.Random(3)
