@@ -181,7 +181,8 @@ def copied(model: Model) -> Any:
 
 def at_once(history: Any, model: Model) -> bool:
     return (
-        judged_at_once(history, model, None, None, True, lambda operations, limits: ()) is not None
+        judged_at_once(history, model, None, None, True, lambda operations, model, limits, gate: ())
+        is not None
     )
 
 

@@ -73,12 +73,8 @@ def check(
     """
     deadline, most_bytes = _deadline(timeout_s), memory_limit_bytes(memory_bytes)
     if step_limit is None and prefer in ("auto", "search"):
-
-        def parts(operations: list[Operation], limits: Limits) -> tuple[PartResult, ...]:
-            return _check(operations, model, limits, prefer)[0].parts
-
         gate = prefer == "auto"
-        if found := judged_at_once(history, model, deadline, most_bytes, gate, parts):
+        if found := judged_at_once(history, model, deadline, most_bytes, gate, _parts):
             return found
     result, _ = _check(history, model, Limits(deadline, most_bytes, step_limit), prefer)
     return result
@@ -231,6 +227,12 @@ def _check(
     progress = Progress(sum(part.verdict in ("ok", "illegal") for part in parts), len(parts), most)
     seconds = monotonic() - started
     return Result(verdict, cause, progress, results, limits.steps, seconds), parts
+
+
+def _parts(
+    operations: list[Operation], model: Model, limits: Limits, asks_gate: bool
+) -> tuple[PartResult, ...]:
+    return _check(operations, model, limits, "auto" if asks_gate else "search")[0].parts
 
 
 def _ask_gates(parts: list[Part], model: Model, limits: Limits, prefer: Prefer) -> bool:

@@ -7,16 +7,18 @@ the ordinary or takes long, the ordinary way is gone from the beginning; so noth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from porcupine.engine import compiled
 from porcupine.history import Event, Operation
 from porcupine.limits import Limits, witness_seconds
 from porcupine.model import LocalGate, Model
-from porcupine.result import PartResult, Progress, Result, Verdict
+from porcupine.result import PartResult, Progress, Result
 
-Parts = Callable[[list[Operation], Limits], tuple[PartResult, ...]]
+Parts = Callable[[list[Operation], Model, Limits, bool], tuple[PartResult, ...]]
+MOST_BYTES: Final = 2**62  # what the core takes as a number of bytes
 
 # The last model asked about in each of two ways (with its gate, without), and the core's own question for it.
 _asked: dict[bool, tuple[Model | None, Any]] = {True: (None, None), False: (None, None)}
@@ -47,7 +49,8 @@ def judged_at_once(
 ) -> Result | None:
     """The verdict, or None where the ordinary way has to be gone. `deadline` is a time.monotonic() value.
 
-    What more a result shows is for `parts` to work out, when somebody asks; it finds the same again.
+    What more a result shows is for `parts` to work out, when somebody asks; it finds the same again. A small history
+    takes the core less than 10 us, so that here every call counts.
     """
     if compiled is None or type(history) is not list:
         return None
@@ -60,19 +63,32 @@ def judged_at_once(
     found = question.judge(
         history,
         None if deadline is None else deadline - monotonic(),
-        None if memory_bytes is None else min(max(memory_bytes, 0), 2**62),
+        memory_bytes
+        if memory_bytes is None or 0 <= memory_bytes <= MOST_BYTES
+        else min(max(memory_bytes, 0), MOST_BYTES),
     )
     if found is None:
         return None
     legal, steps, most, decided, count, snapshot, seconds = found
     if isinstance(model.gate, LocalGate):  # one part, which its gate decided
         steps, most, decided, count = 0, len(snapshot) if legal else 0, 1, 1
-    ended = monotonic()
+    work_out = partial(
+        _worked_out, parts, snapshot, model, asks_gate, deadline, monotonic(), memory_bytes
+    )
+    progress = Progress(decided, count, most)
+    return Result("ok" if legal else "illegal", None, progress, work_out, steps, seconds)
 
-    def work_out() -> tuple[PartResult, ...]:
-        # What decided it takes no longer a second time: its limits need not be asked again.
-        allowed = witness_seconds(deadline, ended)
-        return parts(list(snapshot), Limits(memory_bytes=memory_bytes, witness_s=allowed))
 
-    verdict: Verdict = "ok" if legal else "illegal"
-    return Result(verdict, None, Progress(decided, count, most), work_out, steps, seconds)
+def _worked_out(
+    parts: Parts,
+    snapshot: tuple[Operation, ...],
+    model: Model,
+    asks_gate: bool,
+    deadline: float | None,
+    ended: float,
+    memory_bytes: int | None,
+) -> tuple[PartResult, ...]:
+    # What decided it takes no longer a second time: its limits need not be asked again.
+    allowed = witness_seconds(deadline, ended)
+    limits = Limits(memory_bytes=memory_bytes, witness_s=allowed)
+    return parts(list(snapshot), model, limits, asks_gate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["ok", "illegal", "unknown"]
 Cause = Literal["timeout", "memory", "step limit", "not applicable", "error"]
@@ -60,8 +60,7 @@ class GateResult:
     cause: Cause | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a check came: parts decided, and the most operations any one order of a part explained."""
 
     parts_decided: int
