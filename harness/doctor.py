@@ -30,6 +30,9 @@ Status = Literal["yes", "no", "information"]
 PIDFD_SIGNAL_PROCESS_GROUP: Final = 4
 DEADLINE_S: Final = 10.0
 HOST: Final = "127.0.0.1"
+CLOSE_NS: Final = 2_000_000
+"""Readings between two of ours that are so near say the rate to a hundredth in a quarter of a second."""
+READINGS: Final = 20
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -223,10 +226,19 @@ def _rate_of(command: list[str]) -> float:
                 raise _Missing("the child with the clock ended by itself")
             return before, int(line), time.monotonic_ns()
 
+        def close() -> tuple[int, int, int]:
+            """The closest of some readings: a busy host may let the child wait between two of ours."""
+            found = read()
+            for _ in range(READINGS):
+                if found[2] - found[0] <= CLOSE_NS:
+                    break
+                found = min(found, read(), key=lambda reading: reading[2] - reading[0])
+            return found
+
         read()
-        first = read()
+        first = close()
         time.sleep(0.25)
-        second = read()
+        second = close()
     span = (second[0] + second[2] - first[0] - first[2]) / 2
     return (second[1] - first[1]) / span
 

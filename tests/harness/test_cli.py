@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from checkers.records.schema import EXIT_CODES, Finding, Verdict
-from harness import cli
+from harness import cli, doctor
 from harness.live import JsonLines, PlainLines
 from harness.observer import Observer, Progress
 from harness.plan import Plan, PlanError
@@ -370,6 +370,18 @@ def test_a_failing_report_never_loses_the_verdict(
     run_dir = sample.make(tmp_path / "run", seconds=4)
     assert cli.main(["check", str(run_dir)]) == 1
     assert b"this is invalid" in (run_dir / "verdict.json").read_bytes()
+
+
+def test_doctor_measures_a_clock_by_its_closest_readings() -> None:
+    """On a busy host a child may wait for the processor between two of ours: here before every other answer."""
+    child = (
+        "import sys, time\n"
+        "for n, _ in enumerate(sys.stdin):\n"
+        "    if n % 2: time.sleep(0.06)\n"
+        "    now = 2 * time.monotonic_ns()\n"
+        "    print(now, flush=True)\n"
+    )
+    assert 1.95 < doctor._rate_of([sys.executable, "-c", child]) < 2.05
 
 
 def test_doctor_tries_each_tool_and_names_a_mend_for_what_is_missing(
