@@ -103,6 +103,11 @@ async def test_a_leader_that_is_told_to_stop_is_succeeded_within_e() -> None:
         group.start_all()
         leader = await group.leader()
         rest = group.others(leader)
+        # Of two that have not answered it yet a leader cannot tell which one the other would vote for.
+        await group.until(leader, lambda s: s["commit"] >= s["last_index"] >= 1)
+        index = (await group.status(leader))["last_index"]
+        for name in rest:
+            await group.until(name, lambda s: s["leader_id"] == leader and s["commit"] >= index)
         began = time.monotonic()
         group.signal(leader, signal.SIGTERM)
         successor = await group.leader(rest)
