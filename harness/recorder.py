@@ -42,12 +42,9 @@ class Lines:
 
     def flush(self) -> None:
         """Everything held is in the kernel's hands when this returns."""
-        if not self._buffer:
-            return
-        written = os.write(self._fd, self._buffer)
-        while written < len(self._buffer):
-            written += os.write(self._fd, bytes(self._buffer[written:]))
-        self._buffer.clear()
+        # What was written is let go at once: after a full disk it must not be written a second time.
+        while self._buffer:
+            del self._buffer[: os.write(self._fd, self._buffer)]
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -46,6 +46,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     leader: str = ""
 
 
+class _CallersError(Exception):
+    """What a caller's `then` or `settle` raised (`cause`): no failure of the connection, though it may be an OSError."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
 class _Hub:
     """The connections of all clients of one trio run. Its task ends with the run."""
 
@@ -95,7 +102,7 @@ class _Hub:
                 call()
         except BaseException as error:
             for client in asking:
-                client.broke(error)
+                client.broke(_CallersError(error))
             return
         for client in asking:
             client.follow()
@@ -189,6 +196,7 @@ class Client:
         `then` runs in another task, and must neither wait nor cancel. What it says to ask is sent after a call of `settle`,
         one for all clients that give the same and were answered at once. After anything but an answer the connection is closed
         (as after a cancellation, of which `then` is not told), and opened again by what follows.
+        What `then` or `settle` raises is raised here.
         """
         call: Call | None = first
         while call is not None:
@@ -223,6 +231,9 @@ class Client:
             if self._broken is not None:
                 raise self._broken
             return None
+        except _CallersError as error:
+            self.close()
+            raise error.cause from None
         except (OSError, wire.WireError) as error:
             self.close()
             text = f"{type(error).__name__}: {error}"
@@ -303,7 +314,10 @@ class Client:
         if call is None or then is None or self._unsent:
             return
         self._call = None
-        following = then(self._outcome(call[0], call[2], answer))
+        try:
+            following = then(self._outcome(call[0], call[2], answer))
+        except BaseException as error:
+            raise _CallersError(error) from error
         if following is None:
             self._wake()
             return

@@ -97,15 +97,28 @@ async def test_what_follows_is_settled_before_it_is_sent() -> None:
 
 
 async def test_what_cannot_be_settled_is_not_sent() -> None:
-    """The caller learns of it as of a request that could not be sent."""
+    """Nor does it pass for a connection that broke: a full disk is the caller's to tell."""
 
     def settle() -> None:
         raise OSError("disk full")
 
     async with serving() as served:
         client, seen = Client(served.address, "s"), list[Outcome]()
-        await client.calls(READ, reads(2, seen), settle)
-        assert [(outcome.kind, outcome.value) for outcome in seen] == [("ok", 1), ("fail", None)]
+        with pytest.raises(OSError, match="disk full"):
+            await client.calls(READ, reads(2, seen), settle)
+        assert [(outcome.kind, outcome.value) for outcome in seen] == [("ok", 1)]
+        assert len(served.asked) == 1
+        assert not client.connected
+
+
+async def test_what_the_caller_raises_over_an_answer_is_raised_to_the_caller() -> None:
+    def then(_: Outcome) -> None:
+        raise OSError("disk full")
+
+    async with serving() as served:
+        client = Client(served.address, "s")
+        with pytest.raises(OSError, match="disk full"):
+            await client.calls(READ, then)
         assert len(served.asked) == 1
 
 
