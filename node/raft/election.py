@@ -245,6 +245,14 @@ def start_pre_vote(raft: Raft, triggered: bool) -> None:
     grant_self(raft)
 
 
+def asked_for(raft: Raft, leader: str) -> Ballot | None:
+    """The pre-vote that an admin vote began against `leader`, while it is young enough to be continued."""
+    ballot = raft.ballot
+    if ballot is None or not (ballot.pre and ballot.triggered) or ballot.last_leader != leader:
+        return None
+    return ballot if raft.now - ballot.started_ns < raft.election_timeout_ns else None
+
+
 def elect_self(raft: Raft, proof: tuple[str, int] | None = None) -> None:
     """Become candidate in the next term; nothing is said before the term and the own vote are on
     disk.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import events
+from node.raft import election, events
 from node.raft.election import FOLLOWER
 from node.raft.messages import AppendEntries, AppendEntriesReply
 
@@ -48,11 +48,15 @@ def follow(raft: Raft, sender: str, term: int) -> bool:
     """Be a follower of `sender`, who leads `term` (ours or a later one).
 
     False: this member follows another leader of the same term already, and has moved on to the next (3.7.11).
+    A pre-vote that an operator asked for outlives a word of the leader that it is to replace: no silence began
+    it, and a heartbeat that was on its way would undo it otherwise.
     """
     if term == raft.term and raft.leader_id and raft.state == FOLLOWER:
         raft.step_down(raft.term + 1, "leader_conflict")
         return False
+    asked = election.asked_for(raft, sender) if term == raft.term else None
     raft.step_down(term, "new_leader")
+    raft.ballot = asked
     raft.leader_id = sender
     raft.report(events.following(raft.term, sender))
     return True

@@ -762,7 +762,9 @@ class Bed:
 
         def done() -> bool:
             core = self.core(name)
-            if core.state == "follower" and not core.triggered and core.ballot is None:
+            ballot = core.ballot
+            over = ballot is None or self.now - ballot.started_ns >= core.election_timeout_ns
+            if core.state == "follower" and not core.triggered and over:
                 self.vote(name)
             return core.state == "leader" and core.commit >= core.term_start
 

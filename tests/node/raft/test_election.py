@@ -8,6 +8,7 @@ from node.raft import election
 from node.raft.effects import (
     Effects,
     HardState,
+    ManualVote,
     Options,
     Persisted,
     Received,
@@ -119,6 +120,39 @@ def test_without_elections_only_a_manual_vote_starts_one() -> None:
     bed.vote("n2")
     bed.run(100)
     assert bed.leader() == "n2"
+
+
+def test_a_heartbeat_between_a_manual_vote_and_its_answers_does_not_undo_it() -> None:
+    """3.6: the leader is alive when an operator asks for another, so its heartbeats say nothing against the request."""
+    raft = core(MANUAL, first_boot=False)
+    heartbeat = Received("n2", AppendEntries(1, 1, 0, 0, 0, 0, []))
+    raft.step(heartbeat, 0)
+    raft.step(ManualVote(0), 1 * MS)
+    out = raft.step(Tick(), 1 * MS)
+    calls = {peer: message.call for peer, message in out.messages if isinstance(message, PreVote)}
+    raft.step(heartbeat, 2 * MS)
+    raft.step(Received("n2", PreVoteReply(1, calls["n2"], True, False, True)), 3 * MS)
+    assert (raft.state, raft.term) == ("candidate", 2)
+
+
+def test_a_manual_vote_that_found_no_quorum_does_not_outlive_the_election_timeout() -> None:
+    """A pre-vote is continued for E at most: what comes later is not what the operator asked for."""
+    raft = core(MANUAL, first_boot=False)
+    heartbeat = Received("n2", AppendEntries(1, 1, 0, 0, 0, 0, []))
+    raft.step(heartbeat, 0)
+    raft.step(ManualVote(0), 1 * MS)
+    raft.step(Tick(), 1 * MS)
+    raft.step(heartbeat, 501 * MS)
+    assert raft.ballot is None
+
+
+def test_a_pre_vote_of_ones_own_ends_with_a_word_of_the_leader() -> None:
+    """2.3: whoever suspected its leader hears that it is alive."""
+    raft = core(Options(), first_boot=False)
+    raft.step(Tick(), 2000 * MS)
+    assert raft.ballot is not None
+    raft.step(Received("n2", AppendEntries(1, 1, 0, 0, 0, 0, [])), 2001 * MS)
+    assert raft.ballot is None
 
 
 def test_a_manual_vote_longer_than_the_promise_or_not_at_a_follower_is_ignored() -> None:
