@@ -217,6 +217,9 @@ class Client:
         try:
             # Numbered before anything can fail: a retry then names this very operation, never an earlier one.
             self._seq += first[0] != "read"
+            if self._broken is not None:
+                # It ended while nothing was asked on it: a request sent there would be lost and count as unknown.
+                self.close()
             if self._sock is None:
                 await self._connect()
             self._ask(first)
