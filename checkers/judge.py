@@ -419,7 +419,10 @@ def _watch_words(watch: WatchEnded) -> str:
     did = (
         "the run was stopped" if watch.stopped else "too late to stop the run, something was found"
     )
-    return f"{did} at event {watch.event} of its history, which nothing explains: {watch.because}"
+    place = f"{did} at event {watch.event} of its history"
+    if watch.property != "P-LIN":
+        return f"{place} for {watch.property}: {watch.because}"
+    return f"{place}, which nothing explains: {watch.because}"
 
 
 def completeness_of(run: RunFacts) -> Completeness:

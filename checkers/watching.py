@@ -1,10 +1,11 @@
-"""P-LIN while a run goes on, as a process of its own: a history file that still grows in, the first violation out.
+"""A run is checked while it goes on, by a process of its own: records that still grow in, the first violation out.
 
 It reads what is appended to history.jsonl, feeds each part to an online checker (porcupine.online), and ends with the
-first event that nothing explains. It only watches: the verdict on a run is made afterwards, from the whole history. So
+first event that nothing explains; and it reads what is appended to the nodes' events, and ends with the first finding of
+their monitors (watching_nodes.py). It only watches: the verdict on a run is made afterwards, from all its records. So
 whatever it cannot do (a limit met, records that it cannot read) makes it stop watching, and it says why.
 
-    python -P -m checkers.watching HISTORY OUT --memory-bytes 1073741824
+    python -P -m checkers.watching HISTORY OUT --memory-bytes 1073741824 --nodes NODES
 
 Exit 0: OUT holds what it found. It goes on until then, or until it is killed.
 """
@@ -15,7 +16,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, Literal
@@ -23,11 +24,14 @@ from typing import Final, Literal
 import msgspec
 
 import porcupine
+from checkers.growing import Growing
+from checkers.judge import params_of
 from checkers.judging import Judge, resolve
 from checkers.monitor import describe
 from checkers.records.fitness import Operation
-from checkers.records.reading import RecordsError
+from checkers.records.reading import RecordsError, read_plan_facts
 from checkers.records.schema import HistoryEvent, HistoryHeader
+from checkers.watching_nodes import NodesWatch
 
 FORMAT: Final = "driftline-watch"
 VERSION: Final = 1
@@ -40,13 +44,14 @@ NICENESS: Final = 5
 
 
 class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a watch found. `event` is the index in history.jsonl at which it ended."""
+    """What a watch found of which property. `event` is the index in history.jsonl at which it ended."""
 
     format: str = FORMAT
     version: int = VERSION
     verdict: Literal["illegal", "unknown"]
     event: int
     because: str
+    property: str = "P-LIN"
     busy_s: float = 0.0
     """Seconds spent on the events, without waiting for them."""
 
@@ -123,51 +128,106 @@ class Watch:
         return Watched(verdict="unknown", event=event.index, because=because)
 
 
-def grown(history: Path, wait: Callable[[], None]) -> Iterator[bytes]:
-    """The whole lines of a file, as they come; `wait` is called at its end."""
-    rest = b""
-    with history.open("rb", buffering=0) as file:
-        while True:
-            chunk = file.read(1 << 16)
-            if not chunk:
-                wait()
-                continue
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
+class _History:
+    """history.jsonl as it grows. RecordsError for one without a usable header."""
+
+    def __init__(self, path: Path, wait: Callable[[], None]) -> None:
+        self._file = Growing(path)
+        while not (lines := self._file.more()):
+            wait()
+        first, _, rest = lines.partition(b"\n")
+        try:
+            self.header = msgspec.json.decode(first, type=HistoryHeader)
+        except msgspec.DecodeError as error:
+            raise RecordsError(
+                f"{path}: its first line is no header of a history: {error}"
+            ) from error
+        self._first = rest
+
+    def more(self) -> list[bytes]:
+        """The lines that came since."""
+        came, self._first = self._first, b""
+        return (came or self._file.more()).splitlines()
 
 
-def watch(history: Path, memory_bytes: int, wait: Callable[[], None]) -> Watched:
-    """Watch a history until it is illegal, or cannot be watched on. RecordsError for one without a usable header."""
-    lines = grown(history, wait)
-    try:
-        header = msgspec.json.decode(next(lines), type=HistoryHeader)
-    except msgspec.DecodeError as error:
-        raise RecordsError(
-            f"{history}: its first line is no header of a history: {error}"
-        ) from error
+def watch(
+    history: Path, memory_bytes: int, wait: Callable[[], None], nodes: Path | None = None
+) -> Watched:
+    """Watch a run until something in it is illegal, or cannot be watched on; `wait` is called when there is nothing new.
+
+    `nodes` is the folder of the nodes' events, None to watch the history alone. RecordsError for a history without a usable
+    header.
+    """
+    growing = _History(history, wait)
+    header = growing.header
     watching = Watch(resolve(header.workload.model, header.workload.params), memory_bytes)
     decoder = msgspec.json.Decoder(HistoryEvent)
-    busy_s = 0.0
-    last = -1
-    for line in lines:
-        begin = monotonic()
-        try:
-            event = decoder.decode(line)
-        except msgspec.DecodeError as error:
-            return Watched(verdict="unknown", event=last, because=f"the line after it: {error}")
-        last = event.index
-        found = watching.feed(event)
-        busy_s += monotonic() - begin
-        if found is not None:
-            return msgspec.structs.replace(found, busy_s=round(busy_s, 3))
-    raise AssertionError("a file that grows has no end")
+    raft = None if nodes is None else _nodes_watch(history.parent, nodes, header)
+    begin, waited_s, last = monotonic(), 0.0, -1
+
+    def ended(found: Watched) -> Watched:
+        return msgspec.structs.replace(found, busy_s=round(monotonic() - begin - waited_s, 3))
+
+    while True:
+        lines = growing.more()
+        for line in lines:
+            try:
+                event = decoder.decode(line)
+            except msgspec.DecodeError as error:
+                return ended(
+                    Watched(verdict="unknown", event=last, because=f"the line after it: {error}")
+                )
+            last = event.index
+            found = watching.feed(event)
+            if found is not None:
+                return ended(found)
+        read = 0
+        if raft is not None:
+            before = raft.read
+            told = _look(raft, last, memory_bytes)
+            if told is not None:
+                return ended(told)
+            read = raft.read - before
+        if not lines and not read:
+            idle = monotonic()
+            wait()
+            waited_s += monotonic() - idle
 
 
-def command(history: Path, out: Path, memory_bytes: int) -> list[str]:
+def _nodes_watch(run: Path, nodes: Path, header: HistoryHeader) -> NodesWatch:
+    """What findings count: those that a plan with a seeded bug expects, else all."""
+    path = run / "plan-facts.json"
+    facts = read_plan_facts(path) if path.exists() else None
+    wanted = facts.expect if facts is not None and facts.bugs else None
+    return NodesWatch(nodes, params_of(header, facts), wanted or None)
+
+
+def _look(raft: NodesWatch, last: int, memory_bytes: int) -> Watched | None:
+    try:
+        finding = raft.look()
+    except (OSError, ValueError) as error:
+        because = " ".join(f"the nodes' events: {type(error).__name__}: {error}".split())
+        return Watched(verdict="unknown", event=last, because=because)
+    if finding is not None:
+        return Watched(
+            verdict="illegal", event=last, because=finding.text, property=finding.property
+        )
+    if _resident_bytes() > memory_bytes:
+        because = "it holds more memory than is allowed"
+        return Watched(verdict="unknown", event=last, because=because)
+    return None
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def command(history: Path, out: Path, memory_bytes: int, nodes: Path | None = None) -> list[str]:
     """The command line of the child. Paths are made absolute: it may be started in any folder."""
     argv = [sys.executable, "-P", "-m", "checkers.watching"]
-    argv += [os.path.abspath(history), os.path.abspath(out)]
-    return [*argv, "--memory-bytes", str(memory_bytes)]
+    argv += [os.path.abspath(history), os.path.abspath(out), "--memory-bytes", str(memory_bytes)]
+    return argv if nodes is None else [*argv, "--nodes", os.path.abspath(nodes)]
 
 
 def load(out: Path) -> Watched | None:
@@ -184,12 +244,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("history", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--memory-bytes", type=int, required=True)
+    parser.add_argument("--nodes", type=Path, default=None)
     asked = parser.parse_args(argv)
     os.nice(NICENESS)
     # What stays is old soon: a collection need not look at it again and again.
     gc.freeze()
     try:
-        found = watch(asked.history, asked.memory_bytes, lambda: sleep(LOOK_EVERY_S))
+        found = watch(
+            asked.history, asked.memory_bytes, lambda: sleep(LOOK_EVERY_S), nodes=asked.nodes
+        )
     except RecordsError as error:
         found = Watched(verdict="unknown", event=-1, because=" ".join(str(error).split()))
     temporary = asked.out.with_name(f".{asked.out.name}.{os.getpid()}")

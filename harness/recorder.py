@@ -227,11 +227,21 @@ class FactLog:
         self._lines.write(schema.Interrupted(**self._next(), by=by, harness_error=harness_error))
 
     def watch_ended(
-        self, verdict: Literal["illegal", "unknown"], event: int, because: str, stopped: bool
+        self,
+        verdict: Literal["illegal", "unknown"],
+        event: int,
+        because: str,
+        stopped: bool,
+        violated: str,
     ) -> None:
         self._lines.write(
             schema.WatchEnded(
-                **self._next(), verdict=verdict, event=event, because=because, stopped=stopped
+                **self._next(),
+                verdict=verdict,
+                event=event,
+                because=because,
+                stopped=stopped,
+                property=violated,
             )
         )
 

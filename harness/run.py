@@ -527,7 +527,7 @@ class Conductor:
             last = counts
 
     async def _watch_history(self, warden: Warden) -> None:
-        """The online check in a child that reads the history as it grows; at a violation the safety phase is over.
+        """The online check in a child that reads the records as they grow; at a violation the safety phase is over.
 
         The child is the warden's, so it dies with us; cancelled, it is killed. How it ended is a fact of the run.
         """
@@ -535,7 +535,12 @@ class Conductor:
         log = self.folder / "watch.log"
         child = await warden.spawn(
             "watch",
-            watching.command(self.folder / "history.jsonl", out, self.plan.check_memory_mb << 20),
+            watching.command(
+                self.folder / "history.jsonl",
+                out,
+                self.plan.check_memory_mb << 20,
+                self.folder / "nodes",
+            ),
             cwd=self.folder,
             stdout=log,
             stderr=log,
@@ -554,13 +559,18 @@ class Conductor:
                 because=f"its process ended with {status}, see watch.log",
             )
         in_time = found.verdict == "illegal" and self.phase in ("quiet", "safety")
-        self.facts.watch_ended(found.verdict, found.event, found.because, in_time)
+        self.facts.watch_ended(found.verdict, found.event, found.because, in_time, found.property)
         if found.verdict == "unknown":
             self.observer.note(f"no longer watching: {found.because}", {"watch": "unknown"})
             return
+        what = (
+            f"event {found.event} of the history is a violation"
+            if found.property == "P-LIN"
+            else f"{found.property} is violated"
+        )
         self.observer.note(
-            f"event {found.event} of the history is a violation: {found.because}",
-            {"watch": "illegal", "event": found.event},
+            f"{what}: {found.because}",
+            {"watch": "illegal", "event": found.event, "property": found.property},
         )
         if in_time:
             self.stopped = True

@@ -209,7 +209,8 @@ class WatchEnded(
 ):
     """The online check that went along with the run ended: `event`, an index in history.jsonl, was the last it took.
 
-    "illegal": nothing explains that event. "unknown": it could not go on. `stopped`: the main phase was ended for it.
+    "illegal": nothing explains that event (P-LIN), or the nodes' events violate another `property`. "unknown": it could not
+    go on. `stopped`: the main phase was ended for it.
     """
 
     index: int
@@ -218,6 +219,7 @@ class WatchEnded(
     event: int
     because: str
     stopped: bool = False
+    property: str = "P-LIN"
 
 
 RunFact = (

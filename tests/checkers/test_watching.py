@@ -10,9 +10,11 @@ import msgspec
 import pytest
 
 from checkers import watching
+from checkers.records.events import BecomeLeader
 from checkers.records.reading import RecordsError
 from checkers.watching import Watch, Watched
-from tests.checkers import written
+from checkers.watching_nodes import NodesWatch
+from tests.checkers import made, written
 from workloads.register import model
 
 LEGAL = """
@@ -96,3 +98,98 @@ def test_the_child_leaves_what_it_found(tmp_path: Path) -> None:
     found = watching.load(out)
     assert found is not None
     assert found.verdict == "illegal"
+
+
+# ---- the nodes' events ---------------------------------------------------------------------------
+
+
+def line(kind: type, at: float, term: int = 1, boot: int = 1, **fields: object) -> bytes:
+    return msgspec.json.encode(made.event(kind, at, term, boot, **fields)) + b"\n"
+
+
+def begin(folder: Path, node: str, boot: int, *lines: bytes) -> Path:
+    """A life's file with its header and a first few lines."""
+    path = folder / node / f"events.{boot}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'{"format":"driftline-node-events"}\n' + b"".join(lines))
+    return path
+
+
+def two_leaders(folder: Path) -> list[bytes]:
+    """n1 leads term 2; what is given makes n2 another leader of it."""
+    begin(folder, "n1", 1, line(BecomeLeader, 10, 2, last_index=0, last_term=0))
+    begin(folder, "n2", 1, line(BecomeLeader, 5, 1, last_index=0, last_term=0))
+    return [line(BecomeLeader, 20, 2, last_index=0, last_term=0)]
+
+
+def test_the_first_finding_of_a_nodes_monitor_is_told_when_its_line_is_whole(
+    tmp_path: Path,
+) -> None:
+    (second,) = two_leaders(tmp_path)
+    watch = NodesWatch(tmp_path, made.PARAMS)
+    assert watch.look() is None
+    path = tmp_path / "n2" / "events.1.jsonl"
+    with path.open("ab") as file:
+        file.write(second[:30])
+    assert watch.look() is None
+    with path.open("ab") as file:
+        file.write(second[30:])
+    found = watch.look()
+    assert found is not None
+    assert (found.property, found.time) == ("P-EL", 20 * made.MS)
+    assert watch.read == 3
+
+
+def test_the_lives_of_a_node_are_read_in_their_order_and_torn_ends_are_left_out(
+    tmp_path: Path,
+) -> None:
+    """A killed node leaves half a line behind; what its next life tells goes on after the whole ones."""
+    (second,) = two_leaders(tmp_path)
+    with (tmp_path / "n2" / "events.1.jsonl").open("ab") as file:
+        file.write(second[:-20])
+    begin(tmp_path, "n2", 2)
+    begin(tmp_path, "n2", 10, line(BecomeLeader, 40, 2, 10, last_index=0, last_term=0))
+    watch = NodesWatch(tmp_path, made.PARAMS)
+    looks = [watch.look() for _ in range(4)]
+    found = [finding for finding in looks if finding is not None]
+    assert found
+    assert found[0].time == 40 * made.MS
+
+
+def test_only_what_is_wanted_ends_the_watch(tmp_path: Path) -> None:
+    """A plan with a bug expects certain properties to fail; others are for the verdict."""
+    (second,) = two_leaders(tmp_path)
+    with (tmp_path / "n2" / "events.1.jsonl").open("ab") as file:
+        file.write(second)
+    assert NodesWatch(tmp_path, made.PARAMS, ["P-LX"]).look() is None
+    assert NodesWatch(tmp_path, made.PARAMS, ["P-LX", "P-EL"]).look() is not None
+
+
+def test_a_run_is_watched_by_its_history_and_its_nodes_events(tmp_path: Path) -> None:
+    """Both grow; what is found first ends the watch, with the history's event that had been taken by then."""
+    history = written.write(tmp_path / "history.jsonl", LEGAL)
+    nodes = tmp_path / "nodes"
+    (second,) = two_leaders(nodes)
+
+    def wait() -> None:
+        with (nodes / "n2" / "events.1.jsonl").open("ab") as file:
+            file.write(second)
+
+    found = watching.watch(history, 1 << 30, wait, nodes)
+    assert (found.verdict, found.property) == ("illegal", "P-EL")
+    assert found.event == len(written.events(LEGAL)) - 1
+
+
+def test_events_that_cannot_be_read_end_the_watch_and_not_the_run(tmp_path: Path) -> None:
+    history = written.write(tmp_path / "history.jsonl", LEGAL)
+    nodes = tmp_path / "nodes"
+    begin(nodes, "n1", 1, b'{"event":"become_leader"}\n')
+    found = watching.watch(history, 1 << 30, lambda: None, nodes)
+    assert found.verdict == "unknown"
+    assert found.because.startswith("the nodes' events: ")
+
+
+def test_the_watch_of_the_nodes_has_a_limit_of_memory_too(tmp_path: Path) -> None:
+    history = written.write(tmp_path / "history.jsonl", "\n    9: read k nil [0 1] local at n1")
+    found = watching.watch(history, 1 << 20, lambda: None, tmp_path / "nodes")
+    assert (found.verdict, found.because) == ("unknown", "it holds more memory than is allowed")

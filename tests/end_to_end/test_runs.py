@@ -118,6 +118,25 @@ def test_a_watched_run_ends_its_faults_at_the_first_violation(tmp_path: Path) ->
     assert living(folder) == []
 
 
+def test_a_watched_run_is_stopped_by_what_the_nodes_events_show(tmp_path: Path) -> None:
+    """A forgotten vote need not show in any operation."""
+    code, output, folder = run(
+        tmp_path,
+        *("--plan", "plans/bug/vote_not_persisted.toml", "--bug", "vote_not_persisted"),
+        *("--time", "60", "--seed", "5"),
+        "--stop-at-first-violation",
+    )
+    found = verdict(folder)
+    # The plan expects it.
+    assert (found["verdict"], code) == ("invalid", 0), output
+    assert "P-EL" in {finding["property"] for finding in found["findings"]}
+    assert (
+        f"the run was stopped at event {found['stopped_at']} of its history for P-EL"
+        in found["watch"]
+    )
+    assert living(folder) == []
+
+
 def test_a_watched_run_without_a_violation_goes_on_to_its_end(tmp_path: Path) -> None:
     _, output, folder = run(
         tmp_path, *SHORT, "--seed", "11", "--faults", "none", "--stop-at-first-violation"
