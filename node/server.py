@@ -124,6 +124,8 @@ class Server:
         self.last_client: dict[str, int] = {}
         self.stopping = False
         self.fatal = ""
+        self.exit_status = 0
+        """What to exit with for that."""
         bugs = set(config.options.bugs)
         self._holds_follower = "ack_before_fsync" in bugs
         self._holds_leader = "leader_counts_self_early" in bugs
@@ -252,7 +254,7 @@ class Server:
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Loop until SIGTERM (0), a broken invariant (70) or a failed disk (74)."""
+        """Loop until SIGTERM (0), a broken invariant (70), data that cannot be used (65) or a failed disk (74)."""
         reader, writer = socket.socketpair()
         for end in (reader, writer):
             end.setblocking(False)
@@ -273,7 +275,7 @@ class Server:
                     print(
                         f"node {self.config.name}: fatal: {self.fatal}", file=sys.stderr, flush=True
                     )
-                    return EXIT_FATAL
+                    return self.exit_status
         except OSError as error:
             print(
                 f"node {self.config.name}: fatal: disk or event log: {error}",
@@ -430,8 +432,9 @@ class Server:
         return out
 
     def _carry_out(self, out: Effects, true: int) -> None:
-        if out.fatal:
-            self.fatal = out.fatal
+        if out.fatal or out.unusable:
+            self.fatal = out.fatal or out.unusable
+            self.exit_status = EXIT_FATAL if out.fatal else EXIT_DATA
         for to, message in out.messages:
             payload = wire.encode(message)
             if isinstance(message, REPLIES):
@@ -451,7 +454,7 @@ class Server:
         name = self.config.name
         for committed in out.apply:
             entry = committed.entry
-            if entry.kind != DATA or self.raft.witness:
+            if entry.kind != DATA:
                 continue
             result = self.kv.apply(entry.data, entry.index, entry.term)
             if committed.token is None:
@@ -480,7 +483,7 @@ class Server:
                 self._send(waiting.connection, done)
         for asked in out.snapshots:
             if isinstance(asked, SaveSnapshot):
-                self.snapshots.save(asked, self.kv)
+                self.snapshots.save(asked, KeyValue() if asked.bare else self.kv)
             elif isinstance(asked, Download):
                 self.snapshots.download(asked)
             elif not isinstance(asked, LoadSnapshot):

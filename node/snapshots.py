@@ -133,7 +133,7 @@ class Snapshotter:
     # ---- saving ---------------------------------------------------------------------------------------------------
 
     def save(self, asked: SaveSnapshot, kv: KeyValue) -> None:
-        """Have the state as it is now saved."""
+        """Have `kv` as it is now saved."""
         began = self._true()
         frozen = kv.frozen()
         self.longest_freeze_ns = max(self.longest_freeze_ns, self._true() - began)
@@ -150,7 +150,7 @@ class Snapshotter:
             size += len(part)
             crc = zlib.crc32(part, crc)
         time.sleep(held_s)
-        meta = SnapshotMeta(asked.index, asked.term, asked.configuration, size, crc)
+        meta = SnapshotMeta(asked.index, asked.term, asked.configuration, size, crc, asked.bare)
         if not self._store.is_new(meta):
             return Saved(None)
         self._store.save(meta, parts)

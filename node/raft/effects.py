@@ -295,11 +295,12 @@ class AdminDone(msgspec.Struct, frozen=True):
 
 
 class SaveSnapshot(msgspec.Struct, frozen=True):
-    """Save the state machine as it is after this same Effects' apply; answered by SnapshotSaved."""
+    """Save the state machine as it is after this same Effects' apply, or an empty one (`bare`); answered by SnapshotSaved."""
 
     index: int
     term: int
     configuration: Configuration
+    bare: bool = False
 
 
 class Download(msgspec.Struct, frozen=True):
@@ -332,3 +333,5 @@ class Effects(msgspec.Struct, gc=False):
     """An invariant of the core is broken: the shell writes the events, prints this to stderr and
     exits with status 70.
     """
+    unusable: str = ""
+    """What is on the disk cannot serve what this member is to be: likewise, with status 65."""

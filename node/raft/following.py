@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import election, events
+from node.raft import election, events, witnesses
 from node.raft.election import FOLLOWER
 from node.raft.messages import AppendEntries, AppendEntriesReply
 
@@ -72,7 +72,7 @@ def refuse(raft: Raft, sender: str, m: AppendEntries, last_index: int | None = N
 
 def store(raft: Raft, m: AppendEntries) -> bool:
     """Append what is new; cut only from the first entry that differs. False: an invariant is
-    broken.
+    broken, or these entries cannot stand beside what is there.
     """
     log, entries = raft.log, m.entries
     if m.prev_index < log.last_index:
@@ -95,11 +95,13 @@ def store(raft: Raft, m: AppendEntries) -> bool:
                 )
                 return False
             cut(raft, first)
+    if not witnesses.takes(raft, entries):
+        return False
     log.extend(entries)
     raft.fresh.extend(entries)
     if raft.conf is not log.configuration:
         raft.configured()
-    return True
+    return not raft.out.unusable
 
 
 def cut(raft: Raft, first: int) -> None:

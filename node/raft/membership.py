@@ -54,6 +54,7 @@ def boot(raft: Raft) -> None:
     """The configuration that this life begins with, and its first tick. A group of one need not wait for anybody (2.1)."""
     raft.conf_index, raft.conf = raft.log.configurations[-1]
     adopt(raft)
+    witnesses.boot(raft)
     election.arm(raft)
     if raft.conf.everyone == (raft.name,) and raft.options.elections:
         raft.triggered = True
@@ -85,6 +86,8 @@ def adopt(raft: Raft) -> None:
     raft.others = tuple(member for member in conf.everyone if member != raft.name)
     raft.conf_due = first_uncommitted(raft)
     raft.witness = raft.name in conf.witnesses
+    if raft.bare and witnesses.in_office(raft):
+        raft.out.unusable = witnesses.unusable(raft)
     witnesses.promise(raft)
     if raft.state in LEADING:
         for name in raft.others:

@@ -164,6 +164,8 @@ class Raft:
         """Everyone in the configuration but this member."""
         self.witness = False
         """This member votes and acknowledges, but holds no data."""
+        self.bare = False
+        """Commands are missing from the log, or from what the snapshot covers."""
         self.change: membership.Change | None = None
         """The change of members that this leader carries out."""
 

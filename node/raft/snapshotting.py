@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node.raft import events, following, reads, replication
+from node.raft import events, following, reads, replication, witnesses
 from node.raft.configuration import Configuration
 from node.raft.effects import (
     AdminDone,
@@ -137,8 +137,11 @@ def on_reached(raft: Raft) -> None:
 
 
 def has_news(raft: Raft) -> bool:
-    """Is there enough to save? A witness has applied nothing, so it has no state to save, and its log stays."""
-    if raft.witness:
+    """Is there enough to save? A witness saves nothing but how far it is, for its log to be cut.
+
+    One that may lead keeps its log, since it has to feed others and has no state to feed them; one that was removed is done.
+    """
+    if raft.options.witness_may_lead if raft.witness else raft.bare:
         return False
     covered = 0 if raft.snapshot is None else raft.snapshot.index
     return raft.commit - covered >= max(1, raft.options.snapshot_min_gap_entries)
@@ -153,7 +156,7 @@ def save(raft: Raft) -> None:
     if in_force != state.initial and raft.bugs.breaks("snap_no_conf"):
         in_force = state.initial
     state.saving = True
-    raft.out.snapshots.append(SaveSnapshot(index, log.term_at(index), in_force))
+    raft.out.snapshots.append(SaveSnapshot(index, log.term_at(index), in_force, raft.witness))
     if index > log.base and raft.bugs.breaks("snap_cut_before_durable"):
         cut(raft, index)
 
@@ -264,6 +267,7 @@ def load(raft: Raft, meta: SnapshotMeta) -> None:
         raft.out.events.append(events.log_cut(raft.term, log.first_index))
     else:
         reset(raft, meta)
+    raft.bare = witnesses.is_bare(raft)
     raft.configured()
 
 

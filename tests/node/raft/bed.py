@@ -317,6 +317,8 @@ class Bed:
         self.duplicate = 0.0
         self.answers: dict[int, Answer] = {}
         self.admin: dict[int, AdminDone] = {}
+        self.unusable: dict[str, str] = {}
+        """Why a member ended for good."""
         self.events: list[tuple[int, str, Event]] = []
         self.sent: list[tuple[int, str, str, Message]] = []
         self.trace: list[tuple[int, str, Input | str, Effects | None]] = []
@@ -448,6 +450,10 @@ class Bed:
             self.send(name, to, message)
         if more:
             self.carry_out(member, out)
+        if out.unusable:
+            self.unusable[name] = out.unusable
+            self.crash(name)
+            return out
         due = core.next_deadline
         if due is not None and due != member.looked:
             when = -((member.offset_ns - due) * 1000 // member.rate)
@@ -489,7 +495,9 @@ class Bed:
         done = frozenset(member.done)
         if done and core.bugs.breaks("snap_no_sessions"):
             done = frozenset()
-        meta = SnapshotMeta(asked.index, asked.term, asked.configuration, 8, state.digest)
+        meta = SnapshotMeta(
+            asked.index, asked.term, asked.configuration, 8, state.digest, asked.bare
+        )
 
         def saved() -> None:
             if member.core is not None and member.life == life:

@@ -104,16 +104,113 @@ def test_a_witness_may_lead_only_where_the_option_says_so() -> None:
     assert bed.core("n3").election_due == 2 * bed.core("n1").election_due
 
 
-def test_a_witness_saves_no_snapshot() -> None:
-    """It has applied nothing: what it saved would be no state of the group."""
-    bed = bed_of(msgspec.structs.replace(MANUAL, snapshot_interval_entries=3))
-    for _ in range(20):
-        bed.propose("n1")
+EVERY_THREE = msgspec.structs.replace(MANUAL, snapshot_interval_entries=3)
+
+
+def busy(bed: Bed, leader: str = "n1", count: int = 20) -> None:
+    for _ in range(count):
+        bed.propose(leader)
         bed.run(5)
     bed.run(100)
+
+
+def test_a_witness_saves_nothing_but_how_far_it_is_and_cuts_its_log() -> None:
+    """braft: its snapshot is the meta alone. What it does not have it need not keep."""
+    bed = bed_of(EVERY_THREE)
+    busy(bed)
+    core = bed.core("n3")
+    assert core.snapshot is not None
+    assert core.snapshot.bare
+    assert core.log.first_index > 10
+    assert bed.core("n2").snapshot is not None
+    assert not bed.core("n2").snapshot.bare
+    bed.restart("n3")
+    bed.crash("n2")
+    busy(bed)
+    assert bed.core("n1").commit == bed.core("n1").log.last_index
+
+
+def test_a_witness_that_may_lead_keeps_its_log() -> None:
+    """It may have to feed others, and has no state to feed them."""
+    bed = bed_of(msgspec.structs.replace(MAY_LEAD, snapshot_interval_entries=3))
+    busy(bed)
     assert bed.named("snapshot_saved", "n2")
     assert not bed.named("snapshot_saved", "n3")
     assert bed.core("n3").log.first_index == 1
+
+
+def removed(options: Options = MANUAL) -> Bed:
+    """n3 was a witness."""
+    bed = bed_of(options)
+    busy(bed, count=5)
+    token = bed.change("n1", ("n1", "n2"))
+    bed.run_until(lambda: token in bed.admin, 1000)
+    busy(bed, count=5)
+    return bed
+
+
+def unusable(bed: Bed, name: str) -> str:
+    """What `name` said when it could not go on."""
+    bed.run_until(lambda: bed.unusable.get(name, "") != "", 2000)
+    return bed.unusable.pop(name)
+
+
+def test_a_witness_does_not_become_a_member_with_data_by_its_old_folder() -> None:
+    """The commands that it never had would be missing for good: it says so before it acknowledges anything."""
+    bed = removed()
+    assert bed.core("n3").bare
+    bed.change("n1", ("n1", "n2", "n3"))
+    assert "start it with an empty data folder" in unusable(bed, "n3")
+    assert bed.core("n1").peers["n3"].match < bed.core("n1").conf_index
+    bed.restart("n3")
+    assert "was a witness" in unusable(bed, "n3")
+    bed.members["n3"].disk = bed.make_disk("n3")
+    bed.start("n3")
+    busy(bed)
+    assert [entry.kind for entry in bed.core("n3").log.entries] == [
+        entry.kind for entry in bed.core("n1").log.entries
+    ]
+
+
+def test_a_witness_that_never_heard_of_its_removal_does_not_either() -> None:
+    """What it lacks comes with the configuration that makes it a member with data."""
+    bed = bed_of(MANUAL)
+    busy(bed, count=5)
+    bed.crash("n3")
+    token = bed.change("n1", ("n1", "n2"))
+    bed.run_until(lambda: token in bed.admin, 1000)
+    bed.change("n1", ("n1", "n2", "n3"))
+    bed.run(50)
+    bed.start("n3")
+    assert "was a witness" in unusable(bed, "n3")
+    assert bed.core("n1").peers["n3"].match < bed.core("n1").conf_index
+
+
+def test_what_was_a_witness_may_be_one_again() -> None:
+    bed = removed()
+    token = bed.change("n1", ("n1", "n2", "n3"), ("n3",))
+    bed.run_until(lambda: token in bed.admin, 2000)
+    assert bed.core("n1").conf.witnesses == ("n3",)
+    bed.crash("n2")
+    busy(bed)
+    assert bed.core("n1").commit == bed.core("n1").log.last_index
+
+
+def test_a_snapshot_with_data_makes_up_for_what_a_witness_lacks() -> None:
+    """Where the leader has cut its log, the state comes whole."""
+    bed = bed_of(EVERY_THREE)
+    busy(bed, count=5)
+    bed.crash("n3")
+    token = bed.change("n1", ("n1", "n2"))
+    bed.run_until(lambda: token in bed.admin, 1000)
+    busy(bed)
+    bed.start("n3")
+    token = bed.change("n1", ("n1", "n2", "n3"))
+    bed.run_until(lambda: token in bed.admin, 2000)
+    busy(bed)
+    assert bed.admin[token].new == ("n1", "n2", "n3")
+    assert not bed.core("n3").bare
+    assert bed.members["n3"].state == bed.members["n1"].state
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 import pytest
@@ -191,3 +192,29 @@ async def test_a_change_that_cannot_be_is_refused_in_one_line() -> None:
         async with group.admin("n3") as admin:
             with pytest.raises(AdminError, match="not_leader"):
                 await admin.change_members(["n1"])
+
+
+async def test_a_witness_cuts_its_log_and_its_folder_never_serves_with_data() -> None:
+    """3.9: its snapshots are of nothing. To be a member with data it says what to do, exit 65, and an empty folder helps."""
+    with Group(3, witnesses=("n3",), snapshot_interval_entries=20) as group:
+        group.start_all()
+        leader = await group.leader()
+        client = group.client(leader)
+        with trio.fail_after(40):
+            for value in range(60):
+                assert (await client.call("write", "x", value, None, 1000)).kind == "ok"
+            status = await group.until("n3", lambda status: status["first_index"] > 20)
+            assert status["keys"] == 0
+            group.kill("n3")
+            group.start("n3")
+            await group.until("n3", lambda status: status["commit"] >= 60)
+            async with group.admin(leader) as admin:
+                await admin.change_members(["n1", "n2"])
+                await admin.change_members(["n1", "n2", "n3"])
+            code, said = await group.ended("n3")
+            assert (code, said.count("\n")) == (65, 1)
+            assert "n3 was a witness" in said
+            shutil.rmtree(group.folder / "n3" / "data")
+            group.start("n3")
+            await group.until("n3", lambda status: status["keys"] == 1 and not status["witness"])
+        client.close()
