@@ -255,8 +255,12 @@ class Assumptions:
         )
 
     def _heals(self, steps: list[Step]) -> AssumptionResult:
+        """Every heal by itself, or else all of them together afterwards: `liveness_all` is proved by every node and link."""
         kinds = PROCESSES | LINK_KINDS - {"frames"}
-        open_ = [text for text in [_indeterminate(steps, kinds, "healed")] if text]
+        proofs = [phase for phase in self._phases if phase.proved and phase.name == "liveness_all"]
+        proved = max((phase.time for phase in proofs), default=-1)
+        later = [step for step in steps if step.healed is None or step.healed.time_end > proved]
+        open_ = [text for text in [_indeterminate(later, kinds, "healed")] if text]
         open_ += [
             f"{phase.name} was not proved complete" for phase in self._phases if not phase.proved
         ]

@@ -290,6 +290,18 @@ OTHERS: dict[str, tuple[list[tuple[str, Any]], str, str, str]] = {
         "ext4",
         "unknown",
     ),
+    "a heal that was not proved by itself, before that of all was": (
+        [*steps("pause", healed="indeterminate"), HEALED],
+        HEALS,
+        "ext4",
+        "holds",
+    ),
+    "a heal that was not proved, after that of all": (
+        [("", phase("liveness_all", 500)), *steps("pause", healed="indeterminate")],
+        HEALS,
+        "ext4",
+        "unknown",
+    ),
     "a heal of all that was not proved": (
         [("", phase("liveness_all", 1000, proved=False))],
         HEALS,
