@@ -199,14 +199,17 @@ def _nodes_watch(run: Path, nodes: Path, header: HistoryHeader) -> NodesWatch:
     path = run / "plan-facts.json"
     facts = read_plan_facts(path) if path.exists() else None
     wanted = facts.expect if facts is not None and facts.bugs else None
-    return NodesWatch(nodes, params_of(header, facts), wanted or None)
+    ends = run / "run.jsonl"
+    return NodesWatch(
+        nodes, params_of(header, facts), wanted or None, ends if ends.exists() else None
+    )
 
 
 def _look(raft: NodesWatch, last: int, memory_bytes: int) -> Watched | None:
     try:
         finding = raft.look()
     except (OSError, ValueError) as error:
-        because = " ".join(f"the nodes' events: {type(error).__name__}: {error}".split())
+        because = " ".join(f"the records: {type(error).__name__}: {error}".split())
         return Watched(verdict="unknown", event=last, because=because)
     if finding is not None:
         return Watched(

@@ -1,7 +1,7 @@
-"""The nodes' events while they are written: the first finding of the monitors that need nothing else.
+"""The nodes' events, and how their processes ended, while that is written: the first finding of the monitors of these.
 
 Monitors are folds, so what they say of a beginning stands however it goes on. What also needs the clients' operations, faults
-or the run's end (P-DU, P-LV, P-CRASH) is not asked here.
+or the run's end (P-DU, P-LV, what logs say of failures) is not asked here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from checkers.configurations import Configurations
+from checkers.crashes import Crashes
 from checkers.growing import Growing
 from checkers.lease_exclusivity import LeaseExclusivity
 from checkers.log_matching import LogMatching
@@ -19,7 +20,7 @@ from checkers.monitor import Handler, Monitor, Params
 from checkers.progress import NodeOrder
 from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
 from checkers.records import events
-from checkers.records.schema import Finding
+from checkers.records.schema import Finding, RunFact
 from checkers.state_machine import StateMachineSafety
 
 
@@ -63,10 +64,33 @@ class _Lives:
             return [events.decode(line) for line in data.splitlines()]
 
 
+class _Facts:
+    """What run.jsonl tells. ValueError for a line that is no fact of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = Growing(path)
+        self._decoder: msgspec.json.Decoder[RunFact] = msgspec.json.Decoder(RunFact)
+        self._headed = False
+
+    def more(self) -> list[RunFact]:
+        lines = self._file.more().splitlines()
+        if lines and not self._headed:
+            del lines[0]
+            self._headed = True
+        return [self._decoder.decode(line) for line in lines]
+
+
 class NodesWatch:
     """`look` as often as you like: it reads what came since. `wanted` names the properties whose findings count (None: all)."""
 
-    def __init__(self, folder: Path, params: Params, wanted: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        params: Params,
+        wanted: Collection[str] | None = None,
+        facts: Path | None = None,
+    ) -> None:
+        """`folder` holds a folder of events for each node, `facts` is the run's run.jsonl."""
         safety = StateMachineSafety()
         self._monitors: list[Monitor] = [
             ElectionSafety(),
@@ -76,6 +100,7 @@ class NodesWatch:
             LogMatching(),
             NodeOrder(),
             Configurations(),
+            Crashes(),
         ]
         self._handlers: dict[type, list[Handler]] = {}
         for monitor in self._monitors:
@@ -83,18 +108,22 @@ class NodesWatch:
             for kind, handler in monitor.handlers.items():
                 self._handlers.setdefault(kind, []).append(handler)
         self._counting = [m for m in self._monitors if wanted is None or m.property in wanted]
-        self._lives = {name: _Lives(folder / name) for name in params.nodes}
+        self._sources: list[tuple[str, _Lives | _Facts]] = [
+            (name, _Lives(folder / name)) for name in params.nodes
+        ]
+        if facts is not None:
+            self._sources.append(("", _Facts(facts)))
         self.read = 0
-        """Events taken so far."""
+        """Events and facts taken so far."""
 
     def look(self) -> Finding | None:
         """Take what came; the first finding. OSError and ValueError for files that cannot be read on."""
         nobody: list[Handler] = []
-        for node, lives in self._lives.items():
-            came = lives.more()
+        for node, source in self._sources:
+            came = source.more()
             self.read += len(came)
-            for event in came:
-                for handler in self._handlers.get(type(event), nobody):
-                    handler(node, event)
+            for record in came:
+                for handler in self._handlers.get(type(record), nobody):
+                    handler(node, record)
         found = (monitor.findings for monitor in self._counting if monitor.findings)
         return min((findings[0] for findings in found), key=lambda one: one.time, default=None)

@@ -12,6 +12,7 @@ import pytest
 from checkers import watching
 from checkers.records.events import BecomeLeader
 from checkers.records.reading import RecordsError
+from checkers.records.schema import ProcessExited
 from checkers.watching import Watch, Watched
 from checkers.watching_nodes import NodesWatch
 from tests.checkers import made, written
@@ -156,6 +157,24 @@ def test_the_lives_of_a_node_are_read_in_their_order_and_torn_ends_are_left_out(
     assert found[0].time == 40 * made.MS
 
 
+def exited(node: str, *, asked: bool) -> ProcessExited:
+    return ProcessExited(index=0, time=9, node=node, boot=1, code=1, signal=None, asked=asked)
+
+
+def test_a_process_that_ended_unasked_ends_the_watch(tmp_path: Path) -> None:
+    """What faults kill was asked for."""
+    facts = tmp_path / "run.jsonl"
+    asked = exited("n1", asked=True)
+    facts.write_bytes(b"{}\n" + msgspec.json.encode(asked) + b"\n")
+    watch = NodesWatch(tmp_path, made.PARAMS, facts=facts)
+    assert watch.look() is None
+    with facts.open("ab") as file:
+        file.write(msgspec.json.encode(exited("n2", asked=False)) + b"\n")
+    found = watch.look()
+    assert found is not None
+    assert found.property == "P-CRASH"
+
+
 def test_only_what_is_wanted_ends_the_watch(tmp_path: Path) -> None:
     """A plan with a bug expects certain properties to fail; others are for the verdict."""
     (second,) = two_leaders(tmp_path)
@@ -186,7 +205,7 @@ def test_events_that_cannot_be_read_end_the_watch_and_not_the_run(tmp_path: Path
     begin(nodes, "n1", 1, b'{"event":"become_leader"}\n')
     found = watching.watch(history, 1 << 30, lambda: None, nodes)
     assert found.verdict == "unknown"
-    assert found.because.startswith("the nodes' events: ")
+    assert found.because.startswith("the records: ")
 
 
 def test_the_watch_of_the_nodes_has_a_limit_of_memory_too(tmp_path: Path) -> None:
