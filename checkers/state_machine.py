@@ -2,7 +2,7 @@
 
 A snapshot stands for all that was applied up to its index. So equal indices have equal digests of the state, a snapshot's
 last term is that of the entry at its index, loading one never takes a life behind what it had applied, and the next entry to
-be applied is the one after it. The digest of a witness is not compared: it applies nothing.
+be applied is the one after it. The snapshot of a witness is of nothing, and says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from checkers.monitor import (
     conclude,
     pointer,
 )
-from checkers.records.events import Apply, Boot, ConfChange, SnapshotLoaded, SnapshotSaved
+from checkers.records.events import Apply, Boot, SnapshotLoaded, SnapshotSaved
 from checkers.records.schema import Finding
 
 Applied = tuple[int, int, str, Apply]
@@ -43,7 +43,6 @@ class StateMachineSafety:
         self.handlers: dict[type, Handler] = {
             Apply: self._apply,
             Boot: self._boot,
-            ConfChange: self._configured,
             SnapshotSaved: self._saved,
             SnapshotLoaded: self._loaded,
         }
@@ -52,7 +51,6 @@ class StateMachineSafety:
         """What stands at each index."""
         self._lives: dict[str, Life] = {}
         self._snapshots: dict[int, tuple[str, Snapshot]] = {}
-        self._witnesses: set[str] = set()
         self._count = 0
         self._compared = 0
         self._node_events = True
@@ -65,16 +63,6 @@ class StateMachineSafety:
         self._lives[node] = Life(
             event.boot, event.snapshot_index + 1 if event.snapshot_index >= 0 else -1
         )
-        self._witness(node, event.witnesses)
-
-    def _configured(self, node: str, event: ConfChange) -> None:
-        self._witness(node, event.witnesses)
-
-    def _witness(self, node: str, witnesses: tuple[str, ...]) -> None:
-        if node in witnesses:
-            self._witnesses.add(node)
-        else:
-            self._witnesses.discard(node)
 
     def _life(self, node: str, boot: int) -> Life:
         life = self._lives.get(node)
@@ -132,7 +120,7 @@ class StateMachineSafety:
     # ---- snapshots -----------------------------------------------------------------------------
 
     def _saved(self, node: str, event: SnapshotSaved) -> None:
-        if node not in self._witnesses:
+        if event.digest is not None:
             self._same_state(node, event)
 
     def _loaded(self, node: str, event: SnapshotLoaded) -> None:
@@ -146,7 +134,7 @@ class StateMachineSafety:
                 [],
             )
         life.due = event.index + 1
-        if node not in self._witnesses:
+        if event.digest is not None:
             self._same_state(node, event)
 
     def _same_state(self, node: str, event: Snapshot) -> None:

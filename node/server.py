@@ -483,7 +483,7 @@ class Server:
                 self._send(waiting.connection, done)
         for asked in out.snapshots:
             if isinstance(asked, SaveSnapshot):
-                self.snapshots.save(asked, KeyValue() if asked.bare else self.kv)
+                self.snapshots.save(asked, self.kv)
             elif isinstance(asked, Download):
                 self.snapshots.download(asked)
             elif not isinstance(asked, LoadSnapshot):

@@ -133,7 +133,7 @@ class Snapshotter:
     # ---- saving ---------------------------------------------------------------------------------------------------
 
     def save(self, asked: SaveSnapshot, kv: KeyValue) -> None:
-        """Have `kv` as it is now saved."""
+        """Have `kv` as it is now saved, unless the snapshot is to be of nothing."""
         began = self._true()
         frozen = kv.frozen()
         self.longest_freeze_ns = max(self.longest_freeze_ns, self._true() - began)
@@ -145,7 +145,7 @@ class Snapshotter:
     def _saved(self, asked: SaveSnapshot, frozen: KeyValue, held_s: float) -> Saved:
         size = crc = 0
         parts = []
-        for part in frozen.parts():
+        for part in () if asked.bare else frozen.parts():
             parts.append(part)
             size += len(part)
             crc = zlib.crc32(part, crc)
@@ -251,7 +251,7 @@ class Snapshotter:
         kv = None
         if (state := partial.state()) is not None:
             try:
-                kv = KeyValue.load(state)
+                kv = _state_of(partial.meta, state)
             except BadState:
                 return Ready(partial.meta, None)
         return Ready(partial.meta, kv if partial.finish() else None)
@@ -321,11 +321,17 @@ class Snapshotter:
                 raise outcome
 
 
+def _state_of(meta: SnapshotMeta, state: bytes) -> KeyValue:
+    """What a snapshot is of; nothing, if it is a witness's. Raises BadState."""
+    return KeyValue() if meta.bare else KeyValue.load(state)
+
+
 def load(store: Snapshots) -> KeyValue:
     """The state a life begins with. Raises Corrupt, OSError."""
-    if store.latest() is None:
+    meta = store.latest()
+    if meta is None:
         return KeyValue()
     try:
-        return KeyValue.load(store.load())
+        return _state_of(meta, store.load())
     except BadState as error:
         raise Corrupt(f"newest snapshot: {error}") from None

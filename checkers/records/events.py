@@ -107,11 +107,13 @@ class Truncate(Line, frozen=True, gc=False, tag="truncate"):
 
 
 class SnapshotSaved(Line, frozen=True, gc=False, tag="snapshot_saved"):
-    """A snapshot at `index` is durable; `digest` is the crc32 of the state there, client sessions included."""
+    """A snapshot at `index` is durable; `digest` is the crc32 of the state there, client sessions included. None: a witness's,
+    which has none.
+    """
 
     index: int
     last_term: int
-    digest: int
+    digest: int | None
     size: int = 0
 
 
@@ -120,7 +122,7 @@ class SnapshotLoaded(Line, frozen=True, gc=False, tag="snapshot_loaded"):
 
     index: int
     last_term: int
-    digest: int
+    digest: int | None
     source: str
 
 

@@ -295,7 +295,9 @@ class AdminDone(msgspec.Struct, frozen=True):
 
 
 class SaveSnapshot(msgspec.Struct, frozen=True):
-    """Save the state machine as it is after this same Effects' apply, or an empty one (`bare`); answered by SnapshotSaved."""
+    """Save the state machine as it is after this same Effects' apply, or (`bare`) nothing but how far that is; answered by
+    SnapshotSaved.
+    """
 
     index: int
     term: int

@@ -143,11 +143,11 @@ def readindex(term: int, index: int, count: int) -> Event:
 
 
 def snapshot_saved(term: int, meta: SnapshotMeta) -> Event:
-    """`digest` is crc32 of the state's bytes: equal at equal indices."""
+    """`digest` is crc32 of the state's bytes: equal at equal indices. None where there is no state, at a witness."""
     fields: dict[str, object] = {
         "index": meta.index,
         "last_term": meta.term,
-        "digest": meta.crc,
+        "digest": None if meta.bare else meta.crc,
         "size": meta.size,
     }
     return Event("snapshot_saved", term, fields)
@@ -158,7 +158,7 @@ def snapshot_loaded(term: int, meta: SnapshotMeta, source: str) -> Event:
     fields: dict[str, object] = {
         "index": meta.index,
         "last_term": meta.term,
-        "digest": meta.crc,
+        "digest": None if meta.bare else meta.crc,
         "source": source,
     }
     return Event("snapshot_loaded", term, fields)

@@ -36,8 +36,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a snapshot covers: everything up to (index, term), with the configuration in force there.
 
-    `size` in bytes and `crc` (crc32) are those of the state machine's state, its client sessions included; of a `bare` one, a
-    witness's, there is no state.
+    `size` in bytes and `crc` (crc32) are those of the state machine's state, its client sessions included; a `bare` one,
+    a witness's, has no state, not one byte.
     """
 
     index: Number

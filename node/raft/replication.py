@@ -171,6 +171,8 @@ def install(raft: Raft, peer: Replicator) -> None:
     meta = peer.installing
     if meta is None or meta.index < raft.log.base:
         meta = raft.snapshot
+        if meta is not None and peer.witness:
+            meta = witnesses.offered(meta, peer.name)
     peer.probing = True
     peer.inflight.clear()
     peer.installing = meta

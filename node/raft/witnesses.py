@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft.messages import DATA, METADATA, Entry
+from node.raft.messages import DATA, METADATA, Entry, SnapshotMeta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,17 @@ def bare(entry: Entry) -> Entry:
     if entry.kind != DATA:
         return entry
     return Entry(entry.index, entry.term, METADATA, b"", entry.crc)
+
+
+def offered(meta: SnapshotMeta, name: str) -> SnapshotMeta:
+    """What the witness `name` is offered of a snapshot: how far it goes, and no state.
+
+    In a configuration that has it as a member with data it could not stand without the state.
+    """
+    conf = meta.configuration
+    if name in (*conf.members, *conf.old) and name not in conf.witnesses:
+        return meta
+    return SnapshotMeta(meta.index, meta.term, meta.configuration, 0, 0, bare=True)
 
 
 def gets_bare(raft: Raft, name: str) -> bool:

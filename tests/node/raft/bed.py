@@ -517,7 +517,15 @@ class Bed:
                 return
             member.fetching = None
             between = {(member.name, source.name), (source.name, member.name)} & self.cuts
-            have = dict(source.disk.snapshots).get(asked.meta)
+            wanted = asked.meta
+            have = next(
+                (
+                    saved
+                    for meta, saved in source.disk.snapshots
+                    if (meta.index, meta.term) == (wanted.index, wanted.term)
+                ),
+                None,
+            )
             if have is None or source.core is None or between:
                 self.step(member.name, Downloaded(asked.meta, False))
                 return

@@ -139,6 +139,39 @@ def test_a_witness_that_may_lead_keeps_its_log() -> None:
     assert bed.core("n3").log.first_index == 1
 
 
+def test_a_witness_far_behind_is_told_how_far_the_group_is_and_pulls_no_state() -> None:
+    bed = bed_of(EVERY_THREE)
+    bed.isolate("n3")
+    busy(bed)
+    assert bed.core("n1").log.first_index > 10
+    bed.heal()
+    bed.run_until(lambda: bed.core("n3").commit == bed.core("n1").commit, 2000)
+    loaded = bed.named("snapshot_loaded", "n3")
+    assert [event.fields["digest"] for event in loaded] == [None]
+    assert bed.core("n3").snapshot is not None
+    assert bed.core("n3").snapshot.size == 0
+    bed.crash("n2")
+    busy(bed)
+    assert bed.core("n1").commit == bed.core("n1").log.last_index
+
+
+def test_a_witness_that_had_data_when_the_snapshot_was_taken_is_offered_the_state() -> None:
+    """With that configuration in force, and no state, it could not go on."""
+    bed = Bed(3, EVERY_THREE)
+    bed.elect("n1")
+    bed.crash("n3")
+    busy(bed)
+    token = bed.change("n1", ("n1", "n2"))
+    bed.run_until(lambda: token in bed.admin, 1000)
+    bed.change("n1", ("n1", "n2", "n3"), ("n3",))
+    bed.start("n3")
+    bed.run_until(lambda: bed.core("n3").witness, 2000)
+    assert bed.named("snapshot_loaded", "n3")[0].fields["digest"] is not None
+    busy(bed)
+    assert not bed.unusable
+    assert bed.core("n3").commit == bed.core("n1").commit
+
+
 def removed(options: Options = MANUAL) -> Bed:
     """n3 was a witness."""
     bed = bed_of(options)
