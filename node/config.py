@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from node.raft.bugs import CATALOGUE
-from node.raft.configuration import of
+from node.raft.configuration import of, senseless
 from node.raft.effects import Options
 from node.wire import PAYLOAD_BYTES_MAX
 
@@ -101,9 +101,9 @@ def check(config: NodeConfig) -> None:
         of(config.initial, config.witnesses)
     except ValueError as error:
         raise ConfigError(f"members, witnesses: {error}") from None
-    if config.initial and set(config.initial) == set(config.witnesses):
-        raise ConfigError("witnesses: somebody must hold the data")
     options = config.options
+    if wrong := senseless(config.initial, config.witnesses, options.witness_may_lead):
+        raise ConfigError(f"witnesses: {wrong}")
     for name in _POSITIVE:
         if getattr(options, name) <= 0:
             raise ConfigError(f"options.{name}: must be above 0")

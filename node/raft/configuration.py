@@ -49,6 +49,18 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
         return min(value, _quorum_value(self.old, values, suffice)) if self.old else value
 
 
+def senseless(members: Sequence[str], witnesses: Sequence[str], may_lead: bool) -> str:
+    """Why such a group would not work, "" if it would. `may_lead`: of witnesses, which then hold the data too.
+
+    Otherwise a witness could be the only one of every quorum that has some entry, refuse its vote to all who lack it, and not
+    lead itself: for ever.
+    """
+    data, quorum = len(members) - len(witnesses), len(members) // 2 + 1
+    if witnesses and ((data < quorum and not may_lead) or not data):
+        return f"members with data must be a quorum by themselves: {data} of {len(members)} hold data, {quorum} are a quorum"
+    return ""
+
+
 def of(members: Sequence[str], witnesses: Sequence[str] = ()) -> Configuration:
     """A configuration of these members; ValueError when a name stands twice or a witness is no member."""
     if len(set(members)) != len(members):

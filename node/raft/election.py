@@ -185,10 +185,12 @@ def on_reset_timeout(raft: Raft, asked: ResetElectionTimeout) -> None:
 def may_stand(raft: Raft) -> bool:
     """Whoever is no member, or about to stop, stands for no election, and a witness only if it may lead.
 
+    Nobody does with a bare log: what it lacks would soon be missing everywhere.
+
     One exception: while the entry that removes this member is not known to be committed, it may be the only one that has it,
     and the others cannot do without its vote (A10; Raft thesis 4.2.2). As leader it commits that entry and steps down.
     """
-    if raft.leaving:
+    if raft.leaving or raft.bare:
         return False
     if raft.witness:
         return raft.options.witness_may_lead

@@ -184,7 +184,7 @@ def refusal(raft: Raft, asked: ChangeMembers) -> str:
         return f"busy: the leadership is being handed to {raft.handover.to}"
     if raft.change is not None or raft.conf.joint:
         return "busy: another change of members is running"
-    error = senseless(asked.members, asked.witnesses)
+    error = senseless(raft, asked.members, asked.witnesses)
     if error:
         return error
     now, then = set(raft.conf.witnesses), set(asked.witnesses)
@@ -196,7 +196,7 @@ def refusal(raft: Raft, asked: ChangeMembers) -> str:
     return ""
 
 
-def senseless(members: tuple[str, ...], those: tuple[str, ...]) -> str:
+def senseless(raft: Raft, members: tuple[str, ...], those: tuple[str, ...]) -> str:
     """What is wrong with these members and witnesses, whatever the group; "" if nothing."""
     if not members:
         return "invalid: a group needs members"
@@ -204,7 +204,8 @@ def senseless(members: tuple[str, ...], those: tuple[str, ...]) -> str:
         configuration.of(members, those)
     except ValueError as error:
         return f"invalid: {error}"
-    return "" if set(members) - set(those) else "invalid: somebody must hold the data"
+    wrong = configuration.senseless(members, those, raft.options.witness_may_lead)
+    return f"invalid: {wrong}" if wrong else ""
 
 
 def enter(raft: Raft, stage: str) -> None:
@@ -291,7 +292,7 @@ def on_reset(raft: Raft, asked: ResetMembers) -> None:
     the next configuration in the log, which is that of the next leader.
     """
     those = tuple(name for name in raft.conf.witnesses if name in asked.members)
-    error = senseless(asked.members, those)
+    error = senseless(raft, asked.members, those)
     if error:
         raft.out.admin.append(AdminDone(asked.token, error))
         return

@@ -487,11 +487,13 @@ class Raft:
         return self._batch
 
     def bare_batch(self, first: int) -> list[Entry]:
-        """The same for a witness, without the commands themselves."""
-        entries = self.batch(first)
-        if self._bare_key != self._batch_key:
-            self._bare = [witnesses.bare(entry) for entry in entries]
-            self._bare_key = self._batch_key
+        """The same for a witness: what is on this leader's disk, without the commands themselves."""
+        flushed = self.log.flushed
+        key = (first, flushed)
+        if key != self._bare_key:
+            entries = self.batch(first)
+            self._bare = [witnesses.bare(entry) for entry in entries if entry.index <= flushed]
+            self._bare_key = key
         return self._bare
 
     def report(self, event: Event) -> None:
@@ -550,8 +552,11 @@ class Raft:
         while waiting and waiting[0][0] <= token:
             _, then, arguments = waiting.popleft()
             then(*arguments)
-        if self.state in LEADING and self.log.flushed > self.commit:
-            replication.advance_commit(self)
+        if self.state in LEADING:
+            if self.log.flushed > self.commit:
+                replication.advance_commit(self)
+            if self.conf.witnesses:
+                replication.fill_all(self)
 
     # ---- the remaining inputs --------------------------------------------------------------------
 

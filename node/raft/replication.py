@@ -185,8 +185,11 @@ def install(raft: Raft, peer: Replicator) -> None:
 
 
 def fill(raft: Raft, peer: Replicator) -> None:
-    """Send entries while there are any and the window has room."""
-    last = raft.log.last_index
+    """Send entries while there are any and the window has room.
+
+    A witness gets what is on our disk: no member with data could lead again if only witnesses were left with an entry.
+    """
+    last = raft.log.flushed if peer.witness else raft.log.last_index
     inflight = peer.inflight
     while peer.next_index <= last and len(inflight) < raft.options.max_inflight_appends:
         first = peer.next_index

@@ -70,6 +70,8 @@ def refusal(raft: Raft, to: str) -> str:
         return ""
     if to not in raft.conf.members:
         return f"invalid: {to} is no member"
+    if to in raft.conf.witnesses and not raft.options.witness_may_lead:
+        return f"invalid: {to} is a witness, which may not lead"
     return f"unreachable: {to} does not answer" if raft.peers[to].errors else ""
 
 

@@ -120,6 +120,8 @@ class Player:
             core = world.members[name].core
             if core is None or core.state == "leader" or name not in core.conf.everyone:
                 return
+            if core.witness and not core.options.witness_may_lead:
+                return
             if core.state == "follower" and not core.triggered and core.ballot is None:
                 world.vote(name)
             left -= world.run_steps(MS // 2, left)
@@ -144,7 +146,7 @@ class Player:
         """The members are those whose bit is set in a."""
         if name := self.living(LEADER):
             wanted = [n for i, n in enumerate(self.world.names) if move.a >> i & 1]
-            self.world.change(name, wanted)
+            self.world.change(name, wanted, [n for n in wanted if n in self.world.witnesses])
 
     def on_transfer(self, move: Move) -> None:
         if name := self.living(move.a):

@@ -20,7 +20,10 @@ from tests.node.raft.bed import MS, Violation
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """`nodes` of which the first `members` begin the group; `rates` are thousandths of true time, `disks` sync times in us."""
+    """`nodes` of which the first `members` begin the group; `rates` are thousandths of true time, `disks` sync times in us.
+
+    `witness` is the number of the node that holds no data, whenever it is a member; -1: all hold it.
+    """
 
     seed: int
     nodes: int
@@ -33,6 +36,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: float
     moves: tuple[Move, ...]
     bugs: tuple[str, ...] = ()
+    witness: int = -1
 
     def __str__(self) -> str:
         defaults = Options()
@@ -42,7 +46,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
             if getattr(self.options, name) != getattr(defaults, name)
         }
         head = (
-            f"seed {self.seed}: {self.nodes} nodes, {self.members} members, rates {self.rates}, "
+            f"seed {self.seed}: {self.nodes} nodes, {self.members} members, "
+            f"{'no witness' if self.witness < 0 else f'witness n{self.witness + 1}'}, rates {self.rates}, "
             f"disks {self.disks} us, messages up to {self.delay_us} us, {self.drop:.0%} lost, "
             f"{self.duplicate:.0%} twice, bugs {', '.join(self.bugs) or 'none'}\noptions {changed}\n"
         )
@@ -160,6 +165,13 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         else:
             drawn.append(move(rng.choices(names, weights)[0]))
     options = options_of(rng)
+    witness = -1
+    # Drawn apart: the schedules of old seeds stay what they were but for this.
+    apart = random.Random(f"{seed} witness")
+    if members > 2 and apart.random() < 0.2:
+        witness = apart.randrange(members)
+        may_lead = apart.random() < 0.3
+        options = msgspec.structs.replace(options, witness_may_lead=may_lead)
     return Schedule(
         seed=seed,
         nodes=nodes,
@@ -172,6 +184,7 @@ def draw(seed: int, nodes: int = 0, moves: int = 120, bugs: Sequence[str] = ()) 
         duplicate=rng.choice((0.0, 0.02, 0.2)),
         moves=tuple(drawn),
         bugs=tuple(bugs),
+        witness=witness,
     )
 
 
@@ -188,6 +201,7 @@ def play(schedule: Schedule, keeping: bool = False) -> World:
         schedule.bugs,
         schedule.rates,
         None if schedule.members == schedule.nodes else names[: schedule.members],
+        () if schedule.witness < 0 else (names[schedule.witness],),
     )
     world.keeping = keeping
     rng = random.Random(schedule.seed * 2 + 1)

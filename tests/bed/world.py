@@ -152,7 +152,7 @@ class World(Bed):
         assert isinstance(disk, JournalDisk)
         disk.open()
         kv = KeyValue()
-        if disk.snapshots:
+        if disk.snapshots and not disk.snapshots[-1][0].bare:
             kv = KeyValue.load(disk.snapshots[-1][1][2])
         self.machines[member.name] = kv
 
@@ -256,9 +256,9 @@ class World(Bed):
         if done and core.bugs.breaks("snap_no_sessions"):
             done, kv = frozenset(), kv.frozen()
             kv.sessions.clear()
-        data = kv.dump()
+        data = b"" if asked.bare else kv.dump()
         meta = SnapshotMeta(
-            asked.index, asked.term, asked.configuration, len(data), zlib.crc32(data)
+            asked.index, asked.term, asked.configuration, len(data), zlib.crc32(data), asked.bare
         )
         if member.disk.save_ns is not None:
             saved = (member.state, done, data)
@@ -272,7 +272,8 @@ class World(Bed):
     def load(self, member: Member, asked: Any) -> None:
         super().load(member, asked)
         assert member.fetched is not None
-        self.machines[member.name] = KeyValue.load(member.fetched[1][2])
+        data = member.fetched[1][2]
+        self.machines[member.name] = KeyValue() if asked.meta.bare else KeyValue.load(data)
 
     # ---- the network -------------------------------------------------------------------------------
 

@@ -83,13 +83,22 @@ def test_who_is_the_group_already_is_answered_at_once() -> None:
     assert bed.core("n1").log.last_index == 1
 
 
+BY_THEMSELVES = "invalid: members with data must be a quorum by themselves: "
+
+
 @pytest.mark.parametrize(
     ("members", "witnesses", "error"),
     [
         ((), (), "invalid: a group needs members"),
         (("n1", "n1"), (), "invalid: a member stands twice"),
         (("n1", "n2"), ("n3",), "invalid: witnesses must be members"),
-        (("n4",), ("n4",), "invalid: somebody must hold the data"),
+        (("n4",), ("n4",), f"{BY_THEMSELVES}0 of 1 hold data, 1 are a quorum"),
+        (("n1", "n4"), ("n4",), f"{BY_THEMSELVES}1 of 2 hold data, 2 are a quorum"),
+        (
+            ("n1", "n2", "n4", "n5"),
+            ("n4", "n5"),
+            f"{BY_THEMSELVES}2 of 4 hold data, 3 are a quorum",
+        ),
         (("n1", "n2", "n3"), ("n3",), "invalid: \\['n3'\\] would turn"),
     ],
 )

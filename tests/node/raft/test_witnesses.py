@@ -172,6 +172,44 @@ def test_a_witness_that_had_data_when_the_snapshot_was_taken_is_offered_the_stat
     assert bed.core("n3").commit == bed.core("n1").commit
 
 
+def test_a_witness_gets_what_is_on_the_leaders_disk() -> None:
+    """Were it the only one left with an entry, nobody whom it may vote for could ever lead again."""
+    bed = bed_of(MANUAL)
+    last = bed.core("n1").log.last_index
+    bed.members["n1"].disk.delay_ns = None
+    bed.propose("n1")
+    bed.run(30)
+    assert bed.core("n2").log.last_index == last + 1
+    assert bed.core("n3").log.last_index == last
+    bed.sync("n1")
+    bed.run(5)
+    assert bed.core("n3").log.last_index == last + 1
+
+
+def test_a_witness_leads_nobody_when_its_removal_is_not_known_to_be_committed() -> None:
+    """A10 lets others stand then; it would replicate what it does not have. Found by a random schedule."""
+    bed = Bed(4, MANUAL, witnesses=("n3",))
+    bed.elect("n1")
+    busy(bed, count=3)
+    bed.cut(["n1"], ["n2", "n4"])
+    bed.change("n1", ("n1", "n2", "n4"))
+    bed.run_until(lambda: bed.core("n3").conf.members == ("n1", "n2", "n4"), 1000)
+    bed.isolate("n1")
+    bed.run(1000)
+    bed.vote("n3")
+    bed.run(1000)
+    assert not bed.named("become_candidate", "n3")
+    # Those who lack its last entry need its vote no more, since those with data are a quorum.
+    bed.heal()
+    bed.elect("n1")
+
+
+def test_the_leadership_is_not_handed_to_a_witness() -> None:
+    bed = bed_of(MANUAL)
+    token = bed.transfer("n1", "n3")
+    assert bed.admin[token].error == "invalid: n3 is a witness, which may not lead"
+
+
 def removed(options: Options = MANUAL) -> Bed:
     """n3 was a witness."""
     bed = bed_of(options)

@@ -137,7 +137,7 @@ async def test_sigterm_ends_a_node_with_0(alone: Group) -> None:
         ({"members": ["n1", "n2"]}, "no address for ['n2']"),
         ({"members": ["n1", "n1"]}, "stands twice"),
         ({"members": [], "witnesses": ["n1"]}, "witnesses must be members"),
-        ({"witnesses": ["n1"]}, "somebody must hold the data"),
+        ({"witnesses": ["n1"]}, "members with data must be a quorum"),
         ({"seed": "xyz"}, "seed"),
         ({"admin_socket": "/tmp/" + "x" * 120}, "admin_socket"),
     ],
