@@ -26,6 +26,7 @@ from node import admin, snapshots, wire
 from node.clock import NodeClock, true_clock
 from node.config import NodeConfig
 from node.eventlog import EventLog
+from node.gathering import Gathering
 from node.kv import STALE, KeyValue
 from node.raft import events
 from node.raft.bugs import Seeded
@@ -43,7 +44,6 @@ from node.raft.effects import (
     Propose,
     Read,
     Received,
-    Requests,
     SaveSnapshot,
     Shutdown,
     Tick,
@@ -82,22 +82,19 @@ from node.transport import (
 EXIT_DATA: Final = 65
 EXIT_FATAL: Final = 70
 EXIT_DISK: Final = 74
-SUBMIT_WAIT_NS: Final = 10_000_000
-"""Commands, and reads with them, wait for no longer than this for earlier commands: several times what a quorum takes on a
-host that is not busy.
-"""
 HELD_NS: Final = 500_000_000
 """How long the bugs that acknowledge early keep the bytes in user space."""
 _REQUESTS: Final = (AppendEntries, PreVote, RequestVote, InstallSnapshot, TimeoutNow, ReadIndex)
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """Who gets the answer to a token, and until when (true ns) it is worth giving."""
+    """Who gets the answer to a token, and until when (true ns) it is worth giving. `gathered`: it waits for others first."""
 
     connection: Connection
     id: int
     deadline: int
     key: str | None
+    gathered: bool
 
 
 class Operator(msgspec.Struct, frozen=True, gc=False):
@@ -140,12 +137,7 @@ class Server:
         self._connections: dict[int, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._dirty: set[Connection] = set()
-        self._submits: list[Propose] = []
-        """Commands that arrived and are not proposed yet: one append and one sync shall carry them together."""
-        self._submit_due = 0
-        """True time at which they are proposed in any case."""
-        self._reads_due: int | None = None
-        """True time at which a round begins in any case, None while no reads wait that one round is to serve."""
+        self._gathering = Gathering()
         self._until: int | None = None
         """True time at which a node that was told to stop stops in any case."""
         self._successor = ""
@@ -325,10 +317,8 @@ class Server:
             wait = min(wait, self._until - true)
         if self._held_since is not None:
             wait = min(wait, self._held_since + HELD_NS - true)
-        if self._submits:
-            wait = min(wait, self._submit_due - true)
-        if self._reads_due is not None:
-            wait = min(wait, self._reads_due - true)
+        if (gathered_due := self._gathering.due) is not None:
+            wait = min(wait, gathered_due - true)
         for operator in self._operators.values():
             wait = min(wait, operator.deadline - true)
         if (piece_due := self.snapshots.deadline) is not None:
@@ -340,7 +330,7 @@ class Server:
         """Timers, then everything that may leave, then the sync, then what rested on it."""
         self._turns += 1
         true = self.clock.true()
-        if self._submits or self._reads_due is not None:
+        if self._gathering:
             self._request(true)
         due = self.raft.next_deadline
         if due is not None and self.clock.own_at(true) >= due:
@@ -368,21 +358,13 @@ class Server:
             self._leave()
 
     def _request(self, true: int) -> None:
-        """Hand the core what clients asked for. Commands wait while earlier ones are on their way to the quorum, as Nagle's
-        algorithm has small segments wait (RFC 896): under load appends, syncs and answers are then few and full. Where
-        commands wait, reads wait with them, since the append that is to come carries their round.
-        """
+        """Hand the core what clients asked for, if they need not wait for others."""
         raft = self.raft
-        flows = raft.commit >= raft.log.last_index or raft.state != LEADER
-        submits: list[Propose] = []
-        if self._submits and (flows or true >= self._submit_due):
-            submits, self._submits = self._submits, []
-        due = self._reads_due
-        begins = due is not None and (true >= due or not (raft.rounds.open or self._submits))
-        if begins:
-            self._reads_due = None
-        if submits or begins:
-            self.step(Requests(submits, begins), true)
+        requests = self._gathering.take(
+            true, raft.state == LEADER, raft.commit < raft.log.last_index, bool(raft.rounds.open)
+        )
+        if requests is not None:
+            self.step(requests, true)
 
     def _observe(self, true: int) -> None:
         """Tell where this member stands, and how its lease does."""
@@ -514,6 +496,8 @@ class Server:
         waiting = self._tokens.pop(token, None)
         if waiting is None or waiting.connection.closed:
             return None
+        if waiting.gathered:
+            self._gathering.answered()
         return None if true > waiting.deadline else waiting
 
     def _leave(self) -> None:
@@ -621,18 +605,19 @@ class Server:
             self._send(connection, wire.Refused(request.id, "too_large", True, ""))
             return
         self._token = token = self._token + 1
-        key = request.key if isinstance(request, wire.Get) else None
-        deadline = true + request.remaining_ms * 1_000_000
-        self._tokens[token] = Waiting(connection, request.id, deadline, key)
+        key, gathered = None, True
         if isinstance(request, wire.Get):
-            if request.mode == "readindex" and self._reads_due is None:
-                self._reads_due = true + SUBMIT_WAIT_NS
+            key, gathered = request.key, request.mode == "readindex"
+        deadline = true + request.remaining_ms * 1_000_000
+        self._tokens[token] = Waiting(connection, request.id, deadline, key, gathered)
+        self._gathering.asked()
+        if isinstance(request, wire.Get):
+            if gathered:
+                self._gathering.add_read(true)
             self.step(Read(token, request.mode, True), true)
         else:
-            if not self._submits:
-                self._submit_due = true + SUBMIT_WAIT_NS
             command = request.command
-            self._submits.append(Propose(token, command, zlib.crc32(command), True))
+            self._gathering.add(Propose(token, command, zlib.crc32(command), True), true)
 
     # ---- admin ----------------------------------------------------------------------------------------------------
 
