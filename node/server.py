@@ -497,7 +497,7 @@ class Server:
         if waiting is None or waiting.connection.closed:
             return None
         if waiting.gathered:
-            self._gathering.answered()
+            self._gathering.answered(waiting.connection, true)
         return None if true > waiting.deadline else waiting
 
     def _leave(self) -> None:
@@ -534,6 +534,7 @@ class Server:
 
     def _close(self, connection: Connection) -> None:
         self._connections.pop(connection.fd, None)
+        self._gathering.gone(connection)
         connection.close()
         for peer, inbound in list(self._inbound.items()):
             if inbound is connection:
@@ -610,7 +611,7 @@ class Server:
             key, gathered = request.key, request.mode == "readindex"
         deadline = true + request.remaining_ms * 1_000_000
         self._tokens[token] = Waiting(connection, request.id, deadline, key, gathered)
-        self._gathering.asked()
+        self._gathering.asked(connection, true)
         if isinstance(request, wire.Get):
             if gathered:
                 self._gathering.add_read(true)

@@ -19,10 +19,11 @@ from node.raft.election import LEADER
 from node.server import Server
 
 MS = 1_000_000
+CLIENTS = 3
 
 
 class Hand:
-    """The leader of a group of one, and one connection of clients to it."""
+    """The leader of a group of one, and clients with a connection each, numbered from 0."""
 
     def __init__(self, folder: Path) -> None:
         config = NodeConfig(
@@ -46,53 +47,59 @@ class Hand:
         while self.server.raft.state != LEADER or not self.server.raft.commit:
             self.true_ns += 10 * MS
             self.turn()
-        listener = self.server._listeners[1]
-        self.socket = socket.create_connection(listener.getsockname())
-        self.reader = wire.FrameReader()
+        address = self.server._listeners[1].getsockname()
+        self.sockets = [socket.create_connection(address) for _ in range(CLIENTS)]
         self.asked = 0
+
+    def look(self) -> None:
+        """Take what has arrived."""
+        for fd, mask in self.server.poller.epoll.poll(0):
+            self.server.poller.handlers[fd](mask)
 
     def turn(self) -> None:
         """One turn of the loop."""
-        for fd, mask in self.server.poller.epoll.poll(0):
-            self.server.poller.handlers[fd](mask)
+        self.look()
         self.server._turn()
 
-    def ask(self, *modes: str) -> set[int]:
-        """One request by each of `modes` ("write" or that of a read) in one turn; the numbers of those that it answers."""
-        frames: list[bytes] = []
-        for mode in modes:
+    def pass_ns(self, ns: int) -> set[int]:
+        """Let time pass, and turn; who is answered then."""
+        self.true_ns += ns
+        self.turn()
+        return self.answered()
+
+    def ask(self, **modes: str) -> set[int]:
+        """Clients c0, c1, ... ask in one turn, each by its mode: "write", or that of a read. Gives who has an answer then."""
+        arrived = self.server.traffic.frames_in + len(modes)
+        for name, mode in modes.items():
             self.asked += 1
             request: wire.Submit | wire.Get
             if mode == "write":
-                command = encode_write("c", self.asked, "x", self.asked)
-                request = wire.Submit(self.asked, 1000, "c", command)
+                command = encode_write(name, self.asked, "x", self.asked)
+                request = wire.Submit(self.asked, 1000, name, command)
             else:
-                request = wire.Get(self.asked, 1000, "c", "x", mode)
-            frames.append(wire.frame(wire.encode(request)))
-        arrived = self.server.traffic.frames_in + len(modes)
-        self.socket.sendall(b"".join(frames))
+                request = wire.Get(self.asked, 1000, name, "x", mode)
+            self.sockets[int(name[1:])].sendall(wire.frame(wire.encode(request)))
         while self.server.traffic.frames_in < arrived:
-            self.turn()
+            self.look()
+        self.server._turn()
         return self.answered()
 
     def answered(self) -> set[int]:
-        """The numbers of those that have an answer now."""
+        """The clients to whom an answer came since this was asked last."""
         done: set[int] = set()
-        self.socket.setblocking(False)
-        try:
-            for payload in self.reader.feed(self.socket.recv(65_536)):
-                answer = wire.decode_server(payload)
-                assert isinstance(answer, wire.Done)
-                done.add(answer.id)
-        except BlockingIOError:
-            pass
-        finally:
-            self.socket.setblocking(True)
+        for number, sock in enumerate(self.sockets):
+            try:
+                (payload,) = wire.FrameReader().feed(sock.recv(65_536, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                continue
+            assert isinstance(wire.decode_server(payload), wire.Done)
+            done.add(number)
         return done
 
     def close(self) -> None:
         server = self.server
-        self.socket.close()
+        for sock in self.sockets:
+            sock.close()
         for connection in list(server._connections.values()):
             connection.close()
         for listener in server._listeners:
@@ -114,18 +121,38 @@ def hand() -> Iterator[Hand]:
 
 
 @pytest.mark.parametrize("mode", ["write", "readindex"])
-def test_who_asks_again_waits_for_those_who_were_answered_with_it(mode: str, hand: Hand) -> None:
-    assert hand.ask(mode, mode) == {1, 2}
-    assert hand.ask(mode) == set()
-    assert hand.ask(mode) == {3, 4}
+def test_who_asks_waits_for_those_who_ask_again_at_once(mode: str, hand: Hand) -> None:
+    for _ in range(2):
+        assert hand.ask(c0=mode, c1=mode) == {0, 1}
+    assert hand.ask(c0=mode) == set()
+    assert hand.ask(c1=mode) == {0, 1}
 
 
-def test_commands_and_rounds_leave_together(hand: Hand) -> None:
-    assert hand.ask("write", "readindex", "write") == {1, 2, 3}
+@pytest.mark.parametrize("mode", ["write", "readindex"])
+def test_nobody_waits_for_those_who_take_their_time(mode: str, hand: Hand) -> None:
+    for _ in range(3):
+        assert hand.ask(c0=mode, c1=mode) == {0, 1}
+        hand.true_ns += WAIT_NS + 1
+    for client in ("c0", "c1", "c0"):
+        assert len(hand.ask(**{client: mode})) == 1
+
+
+def test_nobody_waits_for_a_stranger_or_for_those_who_went(hand: Hand) -> None:
+    assert hand.ask(c0="write", c1="write", c2="write") == {0, 1, 2}
+    assert hand.ask(c0="write") == {0}
+    assert hand.ask(c0="write", c1="write") == {0, 1}
+    hand.sockets.pop().close()
+    hand.sockets.pop().close()
+    assert hand.ask(c0="write") == {0}
+
+
+def test_commands_and_the_round_of_reads_leave_together(hand: Hand) -> None:
+    for _ in range(2):
+        assert hand.ask(c0="write", c1="readindex", c2="write") == {0, 1, 2}
     batches = hand.server.journal.batches
-    assert hand.ask("readindex") == set()
-    assert hand.ask("write") == set()
-    assert hand.ask("write") == {4, 5, 6}
+    assert hand.ask(c1="readindex") == set()
+    assert hand.ask(c0="write") == set()
+    assert hand.ask(c2="write") == {0, 1, 2}
     assert hand.server.journal.batches == batches + 1
 
 
@@ -133,21 +160,17 @@ def test_commands_and_rounds_leave_together(hand: Hand) -> None:
 def test_whoever_does_not_come_back_is_waited_for_once_and_not_for_long(
     mode: str, hand: Hand
 ) -> None:
-    assert hand.ask(mode, mode, mode) == {1, 2, 3}
-    assert hand.ask(mode) == set()
+    for _ in range(2):
+        assert hand.ask(c0=mode, c1=mode, c2=mode) == {0, 1, 2}
+    assert hand.ask(c0=mode) == set()
     assert 0 < hand.server._wait_s() <= WAIT_NS / 1e9
-    hand.true_ns += WAIT_NS
-    hand.turn()
-    assert hand.answered() == {4}
-    assert hand.ask(mode) == {5}
-
-
-def test_nobody_waits_for_a_client_that_stands_in_for_another(hand: Hand) -> None:
-    assert hand.ask("write") == {1}
-    assert hand.ask("write") == {2}
+    assert hand.pass_ns(WAIT_NS - 1) == set()
+    assert hand.pass_ns(1) == {0}
+    assert hand.ask(c0=mode) == {0}
 
 
 def test_lease_reads_wait_for_nobody_and_nobody_for_them(hand: Hand) -> None:
-    assert hand.ask("write", "write") == {1, 2}
-    assert hand.ask("lease", "lease", "lease") == {3, 4, 5}
-    assert hand.ask("write") == {6}
+    for _ in range(2):
+        assert hand.ask(c0="write", c1="write") == {0, 1}
+    assert hand.ask(c0="lease", c1="lease", c2="lease") == {0, 1, 2}
+    assert hand.ask(c0="write") == {0}
