@@ -269,6 +269,46 @@ def test_a_crowded_illegal_history_is_decided() -> None:
         )
 
 
+def lossy(rng: random.Random, count: int, clients: int) -> list[Operation]:
+    """A linearizable register of five values; of twenty operations one is of unknown outcome, and did happen."""
+    free = [0] * clients
+    drafts: list[tuple[int, int, int]] = []
+    for _ in range(count):
+        client = min(range(clients), key=free.__getitem__)
+        call = free[client]
+        instant = call + rng.randint(1, 200)
+        free[client] = instant + rng.randint(1, 200)
+        drafts.append((instant, call, free[client]))
+    found: list[Operation] = []
+    state: int | None = None
+    for number, (_, call, back) in enumerate(sorted(drafts)):
+        kind, value = rng.choice(["read", "write", "cas"]), rng.randrange(5)
+        given: tuple[Any, ...] = ("read",)
+        output: Any = state
+        if kind == "write":
+            given, output, state = ("write", value), None, value
+        elif kind == "cas":
+            expected = rng.randrange(5)
+            given, output = ("cas", expected, value), state == expected
+            state = value if output else state
+        if rng.random() < 0.05:
+            found.append(Operation(number, given, call, UNKNOWN, None, "info"))
+        else:
+            found.append(Operation(number, given, call, output, back))
+    return found
+
+
+@needs_core
+def test_operations_of_unknown_outcome_are_not_squandered() -> None:
+    """A search that takes the first of them that fits has none left later, and goes back without end."""
+    rng = random.Random(28)
+    operations = lossy(rng, 3_000, 5)
+    reads = [o for o in operations if o.input == ("read",) and o.outcome == "ok"]
+    read = rng.choice(reads[len(reads) // 2 :])
+    read.output = 4 if read.output != 4 else 0
+    assert check(operations, models.cas_register(), step_limit=6_000_000).verdict == "ok"
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 

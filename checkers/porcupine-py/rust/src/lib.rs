@@ -253,7 +253,7 @@ impl Search {
         memory_bytes: Option<usize>,
     ) -> PyResult<(u32, bool, Ways)> {
         guarded(py, || {
-            if !self.machine.grows() {
+            if !self.machine.grows() && self.run.exact() {
                 let at = self.problem.by_return[self.run.furthest() as usize] as usize;
                 let finals = self.run.finals(&self.problem).into_iter().map(|f| (f.state, f.order)).collect();
                 return Ok((self.problem.ops[at].source, true, finals));

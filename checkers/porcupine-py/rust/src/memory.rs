@@ -127,6 +127,17 @@ impl<const N: usize> Bits<N> {
     pub fn clear(&mut self, bit: u32) {
         self.0[(bit >> 6) as usize] &= !(1 << (bit & 63));
     }
+
+    pub fn with(&self, other: &Bits<N>) -> Bits<N> {
+        let mut both = *self;
+        both.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine |= more);
+        both
+    }
+
+    /// Whether all of these are among the others.
+    pub fn within(&self, other: &Bits<N>) -> bool {
+        self.0.iter().zip(&other.0).all(|(mine, more)| mine & !more == 0)
+    }
 }
 
 /// Sets of used optional operations, as numbers of rows of one array; row 0 is the empty set.

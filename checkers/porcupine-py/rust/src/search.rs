@@ -14,12 +14,15 @@
 //!   this state and only some: whatever comes after, the two can change places. For the same reason R4 lets one that
 //!   is left and leads there from any stand in for one that does not.
 //!
-//! Two strategies share this: depth first, which is quick to find an order, and by place, which is quick
-//! to find that there is none and forgets each place as it leaves it. They take turns.
+//! Two strategies take turns: depth first, which is quick to find an order, and one that goes by place, which is
+//! quick to find that there is none and forgets each place as it leaves it. The latter is thrift.rs where each optional
+//! operation sets a state, as those of registers do (it finds orders, too, where depth first squanders what it will need,
+//! and has a reduction R7 of its own); elsewhere it is Wide.
 
 mod orders;
 mod slices;
 mod strategies;
+mod thrift;
 
 use std::time::Instant;
 
@@ -47,6 +50,19 @@ struct Config<const N: usize> {
     node: u32,
     depth: u32,
     taken: Bits<N>,
+    /// As `taken`, of operations of pure kinds.
+    seen: Bits<N>,
+}
+
+impl<const N: usize> Config<N> {
+    fn has(&self, bit: u32) -> bool {
+        self.taken.has(bit) || self.seen.has(bit)
+    }
+
+    /// All that are open and linearized.
+    fn done(&self) -> Bits<N> {
+        self.taken.with(&self.seen)
+    }
 }
 
 /// The room that a search took, for another.
@@ -118,6 +134,8 @@ struct Core<'p, const N: usize> {
     most: u32,
     best: u32,
     furthest: u32,
+    /// Whether `furthest` is as far as an order can get, once there is none.
+    exact: bool,
     finals: Vec<(u32, u32)>,
     partials: bool,
     partial_work: u64,
@@ -153,6 +171,7 @@ impl<'p, const N: usize> Core<'p, N> {
             most: 0,
             best: NONE,
             furthest: 0,
+            exact: true,
             finals: Vec::new(),
             partials,
             partial_work: 0,
@@ -170,15 +189,14 @@ impl<'p, const N: usize> Core<'p, N> {
         self.rows = Rows { covers, ..Rows::new(self.problem.optional.len()) };
     }
 
-    /// Let go of the orders that lead nowhere and that nobody will ask for.
-    fn collect_orders(&mut self, wide: &mut strategies::Wide<N>) {
+    /// Let go of the orders that lead nowhere and that nobody will ask for; `others` shows the ends of those that a
+    /// strategy goes on from.
+    fn collect_orders(&mut self, mut others: impl FnMut(&mut dyn FnMut(&mut u32))) {
         let (best, finals, longest) = (&mut self.best, &mut self.finals, &mut self.longest);
         orders::collect(&mut self.nodes, |visit| {
             visit(best);
             finals.iter_mut().chain(longest.iter_mut()).for_each(|(_, node)| visit(node));
-            for place in wide.places.values_mut() {
-                place.configs.iter_mut().for_each(|config| visit(&mut config.node));
-            }
+            others(visit);
         });
     }
 
@@ -211,7 +229,8 @@ impl<'p, const N: usize> Core<'p, N> {
     }
 
     fn start(&mut self) -> Result<Config<N>, PyErr> {
-        let mut config = Config { e: 0, state: 0, used: 0, node: NONE, depth: 0, taken: Bits::EMPTY };
+        let (taken, seen) = (Bits::EMPTY, Bits::EMPTY);
+        let mut config = Config { e: 0, state: 0, used: 0, node: NONE, depth: 0, taken, seen };
         self.settle(&mut config)?;
         self.note_depth(&config);
         Ok(config)
@@ -237,10 +256,11 @@ impl<'p, const N: usize> Core<'p, N> {
         loop {
             while config.e < self.target {
                 let slot = problem.ops[problem.by_return[config.e as usize] as usize].bit;
-                if !config.taken.has(slot) {
+                if !config.has(slot) {
                     break;
                 }
                 config.taken.clear(slot);
+                config.seen.clear(slot);
                 config.e += 1;
             }
             if config.e == self.target {
@@ -249,23 +269,23 @@ impl<'p, const N: usize> Core<'p, N> {
             let first = problem.by_return[config.e as usize];
             for &o in problem.open_pure(config.e) {
                 let Ready { opens, bit, kind, .. } = problem.ops[o as usize];
-                if opens > config.e || opens < scanned || config.taken.has(bit) {
+                if opens > config.e || opens < scanned || config.seen.has(bit) {
                     continue;
                 }
                 if self.step(config.state, kind)? != REFUSED {
-                    config.taken.set(bit);
+                    config.seen.set(bit);
                     self.extend(config, o);
                 }
             }
             scanned = config.e + 1;
-            if !config.taken.has(problem.ops[first as usize].bit) {
+            if !config.has(problem.ops[first as usize].bit) {
                 return Ok(());
             }
         }
     }
 
-    /// The next operation to try from a configuration: (operation, whether it is optional).
-    fn candidate(&self, config: &Config<N>, cursor: &mut u32) -> Option<(u32, bool)> {
+    /// The next completed operation to try from a configuration.
+    fn required(&self, config: &Config<N>, cursor: &mut u32) -> Option<u32> {
         let problem = self.problem;
         let open = problem.open_other(config.e);
         'open: while (*cursor as usize) < open.len() {
@@ -286,10 +306,20 @@ impl<'p, const N: usize> Core<'p, N> {
                 }
                 other = before;
             }
+            return Some(o);
+        }
+        None
+    }
+
+    /// The next operation to try from a configuration: (operation, whether it is optional).
+    fn candidate(&self, config: &Config<N>, cursor: &mut u32) -> Option<(u32, bool)> {
+        if let Some(o) = self.required(config, cursor) {
             return Some((o, false));
         }
+        let problem = self.problem;
+        let open = problem.open_other(config.e).len() as u32;
         let optional = problem.optional_open(config.e);
-        let mut at = *cursor - open.len() as u32;
+        let mut at = *cursor - open;
         while at < optional {
             let o = problem.optional[at as usize];
             at += 1;
@@ -300,10 +330,10 @@ impl<'p, const N: usize> Core<'p, N> {
             if other != NONE && !self.rows.has(config.used, problem.ops[other as usize].bit) {
                 continue;
             }
-            *cursor = open.len() as u32 + at;
+            *cursor = open + at;
             return Some((o, true));
         }
-        *cursor = open.len() as u32 + optional;
+        *cursor = open + optional;
         None
     }
 
@@ -384,7 +414,7 @@ impl<'p, const N: usize> Core<'p, N> {
                 return true;
             }
             let o = problem.by_return[e as usize];
-            if problem.ops[o as usize].opens > config.e || !config.taken.has(problem.ops[o as usize].bit) {
+            if problem.ops[o as usize].opens > config.e || !config.has(problem.ops[o as usize].bit) {
                 break o;
             }
             e += 1;

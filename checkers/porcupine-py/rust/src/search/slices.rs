@@ -6,7 +6,8 @@ use std::time::Instant;
 use pyo3::PyErr;
 
 use super::orders::collect;
-use super::strategies::{Deep, Frame, Place, Watch, Wide};
+use super::strategies::{Deep, Frame, Place, Steady, Watch, Wide};
+use super::thrift::{Thrift, WIDTH};
 use super::{Core, Final, Foresight, Limits, Outcome, Spare, Table};
 use crate::machine::Machine;
 use crate::memory::{Held, Memo, Mixed, Rows};
@@ -25,11 +26,12 @@ struct Standing<const N: usize> {
     most: u32,
     best: u32,
     furthest: u32,
+    exact: bool,
     finals: Vec<(u32, u32)>,
     partial_work: u64,
     longest: Vec<(u32, u32)>,
     deep: Option<Deep<N>>,
-    wide: Option<Wide<N>>,
+    wide: Option<Steady<N>>,
     deep_turn: bool,
     turn_ends: u64,
     turn_steps: u64,
@@ -44,12 +46,15 @@ pub trait Run: Send + Sync {
         machine: &mut dyn Machine,
         limits: &mut Limits,
     ) -> Result<Outcome, PyErr>;
-    /// Before the first run: search by place from the beginning, and never depth first.
-    fn by_place(&mut self, alone: bool);
+    /// Before the first run: search by place from the beginning, and never depth first. Where a search has a width, it
+    /// begins with this one.
+    fn by_place(&mut self, width: usize);
     fn steps(&self) -> u64;
     fn most(&self) -> u32;
     fn best(&self, problem: &Problem) -> Vec<u32>;
     fn furthest(&self) -> u32;
+    /// Whether no order gets past the return at `furthest`, and one gets there, once there is no order of all.
+    fn exact(&self) -> bool;
     fn finals(&self, problem: &Problem) -> Vec<Final>;
     fn partials(&self, problem: &Problem) -> Vec<Vec<u32>>;
     fn held_bytes(&self) -> usize;
@@ -89,6 +94,7 @@ struct Sliced<const N: usize> {
     target: u32,
     partials: bool,
     place_alone: bool,
+    width: usize,
     standing: Option<Standing<N>>,
     spare: Spare,
     spare_deep: Option<Deep<N>>,
@@ -97,7 +103,16 @@ struct Sliced<const N: usize> {
 impl<const N: usize> Sliced<N> {
     fn new(kinds: usize, target: u32, partials: bool) -> Self {
         let (spare, spare_deep) = (Spare::default(), None);
-        Sliced { kinds, target, partials, place_alone: false, standing: None, spare, spare_deep }
+        Sliced {
+            kinds,
+            target,
+            partials,
+            place_alone: false,
+            width: WIDTH,
+            standing: None,
+            spare,
+            spare_deep,
+        }
     }
 
     fn begin(&mut self, core: &mut Core<N>) -> Result<(Option<Deep<N>>, bool), PyErr> {
@@ -115,17 +130,20 @@ impl<const N: usize> Sliced<N> {
             fresh: Vec::new(),
         });
         deep.stack.push(Frame { config: start, cursor: 0, grew: false });
-        deep.memo.admit((start.e, start.state, start.taken), 0, &core.rows);
+        deep.memo.admit((start.e, start.state, start.done()), 0, &core.rows);
         Ok((Some(deep), false))
     }
 
-    fn wide(core: &mut Core<N>) -> Result<Wide<N>, PyErr> {
+    fn wide(core: &mut Core<N>, width: usize) -> Result<Steady<N>, PyErr> {
+        if let Some(thrift) = Thrift::new(core, width)? {
+            return Ok(Steady::Thrift(thrift));
+        }
         let start = core.start()?;
         let mut place = Place::new();
-        place.memo.admit((start.state, start.taken), 0, &core.rows);
+        place.memo.admit((start.state, start.done()), 0, &core.rows);
         place.configs.push(start);
         place.grew.push(false);
-        Ok(Wide { places: BTreeMap::from([(start.e, place)]) })
+        Ok(Steady::Wide(Wide { places: BTreeMap::from([(start.e, place)]) }))
     }
 }
 
@@ -162,6 +180,7 @@ impl<const N: usize> Run for Sliced<N> {
                 core.most = s.most;
                 core.best = s.best;
                 core.furthest = s.furthest;
+                core.exact = s.exact;
                 core.finals = s.finals;
                 core.partial_work = s.partial_work;
                 core.longest = s.longest;
@@ -184,11 +203,8 @@ impl<const N: usize> Run for Sliced<N> {
             }
             let result = match (&mut deep, &mut wide) {
                 (Some(d), _) if deep_turn => d.run(&mut core, limits, pause, &mut watch),
-                (d, Some(w)) => {
-                    let held = d.as_ref().map_or(Held::default(), Deep::held);
-                    w.run(&mut core, limits, pause, &mut watch, held)
-                }
-                (_, None) => match Self::wide(&mut core) {
+                (d, Some(w)) => w.run(&mut core, limits, pause, &mut watch, d.as_mut()),
+                (_, None) => match Self::wide(&mut core, self.width) {
                     Ok(made) => {
                         wide = Some(made);
                         continue;
@@ -218,7 +234,7 @@ impl<const N: usize> Run for Sliced<N> {
                     // Configurations that led nowhere may have left much behind.
                     let before = core.held().now;
                     if let Some(wide) = &mut wide {
-                        core.collect_orders(wide);
+                        wide.collect_orders(&mut core);
                     }
                     if before - core.held().now < before / WORTH_IT {
                         break Ok(Outcome::Memory);
@@ -231,8 +247,9 @@ impl<const N: usize> Run for Sliced<N> {
         outcome
     }
 
-    fn by_place(&mut self, alone: bool) {
-        self.place_alone = alone;
+    fn by_place(&mut self, width: usize) {
+        self.place_alone = true;
+        self.width = width;
     }
 
     fn steps(&self) -> u64 {
@@ -249,6 +266,10 @@ impl<const N: usize> Run for Sliced<N> {
 
     fn furthest(&self) -> u32 {
         self.standing.as_ref().map_or(0, |s| s.furthest)
+    }
+
+    fn exact(&self) -> bool {
+        self.standing.as_ref().is_none_or(|s| s.exact)
     }
 
     fn finals(&self, problem: &Problem) -> Vec<Final> {
@@ -323,14 +344,14 @@ impl<const N: usize> Sliced<N> {
         &mut self,
         core: Core<N>,
         deep: Option<Deep<N>>,
-        wide: Option<Wide<N>>,
+        wide: Option<Steady<N>>,
         deep_turn: bool,
         turn_ends: u64,
         turn_steps: u64,
     ) {
         let held = core.held()
             + deep.as_ref().map_or(Held::default(), Deep::held)
-            + wide.as_ref().map_or(Held::default(), Wide::held);
+            + wide.as_ref().map_or(Held::default(), Steady::held);
         self.standing = Some(Standing {
             table: core.table,
             rows: core.rows,
@@ -340,6 +361,7 @@ impl<const N: usize> Sliced<N> {
             most: core.most,
             best: core.best,
             furthest: core.furthest,
+            exact: core.exact,
             finals: core.finals,
             partial_work: core.partial_work,
             longest: core.longest,

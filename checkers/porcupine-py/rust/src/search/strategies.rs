@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::PyErr;
 
+use super::thrift::Thrift;
 use super::{Config, Core, Held, Limits, Outcome};
 use crate::memory::{push, Bits, Memo};
 use crate::resident::resident_bytes;
@@ -48,6 +49,45 @@ pub(super) struct Place<const N: usize> {
 impl<const N: usize> Place<N> {
     pub(super) fn new() -> Self {
         Place { configs: Vec::new(), grew: Vec::new(), memo: Memo::new(), at: 0, cursor: 0 }
+    }
+}
+
+/// What takes turns with depth first.
+pub(super) enum Steady<const N: usize> {
+    Wide(Wide<N>),
+    Thrift(Thrift<N>),
+}
+
+impl<const N: usize> Steady<N> {
+    pub(super) fn run(
+        &mut self,
+        core: &mut Core<N>,
+        limits: &mut Limits,
+        pause: u64,
+        watch: &mut Watch,
+        deep: Option<&mut Deep<N>>,
+    ) -> Result<Outcome, PyErr> {
+        match self {
+            Steady::Wide(wide) => {
+                wide.run(core, limits, pause, watch, deep.map_or(Held::default(), |d| d.held()))
+            }
+            Steady::Thrift(thrift) => thrift.run(core, limits, pause, watch, deep),
+        }
+    }
+
+    /// When nobody searches depth first any more.
+    pub(super) fn collect_orders(&mut self, core: &mut Core<N>) {
+        match self {
+            Steady::Wide(wide) => wide.collect_orders(core),
+            Steady::Thrift(thrift) => thrift.collect_orders(core, None),
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        match self {
+            Steady::Wide(wide) => wide.held(),
+            Steady::Thrift(thrift) => thrift.held(),
+        }
     }
 }
 
@@ -96,7 +136,7 @@ impl Watch {
 
 impl<const N: usize> Deep<N> {
     pub(super) fn admit(&mut self, made: &Config<N>, core: &Core<N>) -> bool {
-        self.memo.admit((made.e, made.state, made.taken), made.used, &core.rows)
+        self.memo.admit((made.e, made.state, made.done()), made.used, &core.rows)
     }
 
     pub(super) fn run(
@@ -112,7 +152,7 @@ impl<const N: usize> Deep<N> {
             let config = top.config;
             if top.cursor == 0
                 && core.rows.width > 0
-                && !self.memo.stands(&(config.e, config.state, config.taken), config.used)
+                && !self.memo.stands(&(config.e, config.state, config.done()), config.used)
             {
                 self.stack.pop(); // Something better was met since.
                 continue;
@@ -177,6 +217,15 @@ impl<const N: usize> Deep<N> {
 }
 
 impl<const N: usize> Wide<N> {
+    pub(super) fn collect_orders(&mut self, core: &mut Core<N>) {
+        let places = &mut self.places;
+        core.collect_orders(|visit| {
+            for place in places.values_mut() {
+                place.configs.iter_mut().for_each(|config| visit(&mut config.node));
+            }
+        });
+    }
+
     /// Seldom are two tables about to grow at once: what the largest of them will take is `soon`.
     pub(super) fn held(&self) -> Held {
         let config = std::mem::size_of::<Config<N>>();
@@ -212,7 +261,7 @@ impl<const N: usize> Wide<N> {
             let config = place.configs[place.at];
             if place.cursor == 0
                 && core.rows.width > 0
-                && !place.memo.stands(&(config.state, config.taken), config.used)
+                && !place.memo.stands(&(config.state, config.done()), config.used)
             {
                 place.grew[place.at] = true;
                 place.at += 1;
@@ -234,7 +283,7 @@ impl<const N: usize> Wide<N> {
                     } else {
                         self.places.entry(next.e).or_insert_with(Place::new)
                     };
-                    let new = goal.memo.admit((next.state, next.taken), next.used, &core.rows);
+                    let new = goal.memo.admit((next.state, next.done()), next.used, &core.rows);
                     if new {
                         core.note_depth(&next);
                         push(&mut goal.configs, next);
