@@ -1,4 +1,5 @@
 """A grid of registers beside Porcupine: python checkers/porcupine-py/benchmarks/grid.py [--timeout 30] [--seeds 1]
+[--cells TEXT] [--alone]
 
 Generated histories of one compare-and-set register of five values: 200, 1,000 and 5,000 operations of 5, 10 and 20
 clients, of which none, 1 and 5 in a hundred are of unknown outcome; each as it is, and with one read changed so that
@@ -7,6 +8,7 @@ one. Every
 history is judged in a process of its own, once by either side, from its file; told are the time of the check alone
 (the best of three, or one where it takes more than a second) and the most memory the process had, reading
 included. Porcupine gives up after the timeout, and so do we. The means are over what Porcupine decides.
+`--cells "5000 x 10, 5 %"` keeps to the cells whose names have that in them; `--alone` leaves Porcupine out.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from statistics import geometric_mean
 from time import perf_counter
@@ -130,46 +133,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds for one history")
     parser.add_argument("--seeds", type=int, default=1, help="histories in each cell")
+    parser.add_argument("--cells", default="", help="only cells whose names contain this")
+    parser.add_argument("--alone", action="store_true", help="without Porcupine")
     parser.add_argument("--child", nargs=2)
     options = parser.parse_args()
     if options.child:
         child(Path(options.child[0]), float(options.child[1]))
         return
+    wanted = [cell for cell in cells() if options.cells in str(cell)]
+    if not wanted:
+        parser.error(
+            f"asked for cells with {options.cells!r} in their names, as in {next(cells())}; found none"
+        )
     timeout_s = options.timeout
-    factors: list[float] = []
-    beyond, unknown = 0, 0
-    print(f"milliseconds, MiB; porcupine.core is {core}; Porcupine gives up after {timeout_s:g} s")
+    print(f"milliseconds, MiB; porcupine.core is {core}; given up after {timeout_s:g} s")
     print(
         "| operations x clients, unknown, kind | Porcupine | ms | MiB | here | ms | MiB | times |"
     )
     print("|---|---|---|---|---|---|---|---|")
+    factors: list[float] = []
+    here_all: list[Said] = []
+    beyond = 0
     with tempfile.TemporaryDirectory() as folder:
         program, path = Path(folder) / "compare", Path(folder) / "history.tsv"
-        build(program)
-        for cell in cells():
-            for seed in range(options.seeds):
-                history = drawn(cell, random.Random(f"{cell} {seed}"), timeout_s)
-                if history is None:
-                    print(f"| {cell}: legal in each of {DRAWS_MAX} draws | | | | | | | |")
-                    continue
-                path.write_text("\n".join(written("register", o) for o in history))
-                here = asked([sys.executable, __file__, "--child", path, str(timeout_s)])
+        if not options.alone:
+            build(program)
+        for cell, seed in product(wanted, range(options.seeds)):
+            history = drawn(cell, random.Random(f"{cell} {seed}"), timeout_s)
+            if history is None:
+                print(f"| {cell}: legal in each of {DRAWS_MAX} draws | | | | | | | |", flush=True)
+                continue
+            path.write_text("\n".join(written("register", o) for o in history))
+            here = asked([sys.executable, __file__, "--child", path, str(timeout_s)])
+            here_all.append(here)
+            theirs, times = " | | ", ""
+            if not options.alone:
                 go = asked([program, str(ROUNDS), str(timeout_s), f"register:{path}"])
                 if "unknown" not in (here.verdict, go.verdict):
                     assert here.verdict == go.verdict, (cell, seed)
-                unknown += here.verdict == "unknown"
-                beyond += go.verdict == "unknown"
                 factor = go.took_ms / here.took_ms
-                if go.verdict != "unknown":
+                if go.verdict == "unknown":
+                    beyond += 1
+                else:
                     factors.append(factor)
-                more = "over " if go.verdict == "unknown" else ""
-                print(
-                    f"| {cell} | {shown(go, timeout_s)} | {shown(here, timeout_s)} | {more}{factor:.0f} |",
-                    flush=True,
-                )
+                theirs = shown(go, timeout_s)
+                times = f"{'over ' if go.verdict == 'unknown' else ''}{factor:.0f}"
+            print(f"| {cell} | {theirs} | {shown(here, timeout_s)} | {times} |", flush=True)
+    if factors:
+        print(
+            f"{len(factors)} that Porcupine decides: geometric mean {geometric_mean(factors):.1f} times, "
+            f"least {min(factors):.1f}; {beyond} that it does not"
+        )
+    undecided = sum(said.verdict == "unknown" for said in here_all)
+    slowest_ms = max((said.took_ms for said in here_all), default=0.0)
     print(
-        f"{len(factors)} that Porcupine decides: geometric mean {geometric_mean(factors):.1f} times, "
-        f"least {min(factors):.1f}; {beyond} that it does not; {unknown} not decided here"
+        f"here: {len(here_all)} histories, {undecided} not decided, the slowest {slowest_ms:.0f} ms"
     )
 
 
