@@ -26,13 +26,18 @@ pub fn decoded(code: u64) -> (u64, u32, u32) {
     (code >> (2 * VALUE_BITS), low(code >> VALUE_BITS), low(code))
 }
 
+/// Whether what a code stands for never changes a state.
+pub fn pure(code: u64) -> bool {
+    matches!(decoded(code).0, BLIND | READ | NO_SWAP | SAW)
+}
+
 /// An operation on strings, by its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TextCode(pub u64);
 
 impl Kind for TextCode {
     fn pure(&self) -> bool {
-        matches!(decoded(self.0).0, BLIND | READ)
+        pure(self.0)
     }
 }
 

@@ -10,6 +10,7 @@ mod clock;
 mod codes;
 mod fuzz;
 mod gates;
+mod glance;
 mod machine;
 mod memory;
 mod native;

@@ -17,18 +17,18 @@ use pyo3::types::PyTuple;
 use pyo3::PyErr;
 
 use crate::clock::Clock;
-use crate::codes::TextCode;
+use crate::codes::{self, TextCode};
 use crate::machine::Machine;
 use crate::memory::Mixed;
-use crate::native::{Kind, Op, Sequence, Shape};
+use crate::native::{Kind, Register, Sequence, Shape};
 use crate::operation::Operation;
 use crate::problem::{Problem, Raw};
-use crate::reader::{Reader, Spec, Twin};
+use crate::reader::{register_of, Doing, Marks, Noted, Reader, Spec, Twin};
 use crate::search::{search_in_place_of, Limits, Outcome, Run};
 use crate::zones;
 
 pub use bench::{bench, bench_alone};
-use reading::{kinds, purity, timed, Timed};
+use reading::{objects, timed, Given, Timed};
 use room::{Room, Spare};
 
 /// What a part's search may take in the first round: so many steps, or so many for each operation.
@@ -38,6 +38,9 @@ const ROUNDS: u32 = 4;
 const ROUND_FACTOR: u64 = 4;
 /// A part with a gate that is longer is left to it.
 const GATED_MAX: usize = 2_000;
+/// A part of no more operations is judged without letting other threads go on meanwhile, which would take some of the
+/// time that it takes itself; its first turn is less than a millisecond.
+const ATTACHED_MAX: usize = 256;
 /// The part of a memory limit that lists of who is open when may take, as in native.py.
 const ROOM_PART: usize = 8;
 /// What came of it.
@@ -67,11 +70,13 @@ struct Lot {
 }
 
 /// A part that is read.
-struct Read {
+struct Part {
     raws: Vec<Raw>,
+    /// By kind.
     pure: Vec<bool>,
     motor: Motor,
     columns: Option<zones::Columns>,
+    problem: Problem,
 }
 
 /// A machine; those of strings are used again.
@@ -89,10 +94,16 @@ impl Motor {
     }
 }
 
+impl Default for Part {
+    fn default() -> Part {
+        let motor = Motor::Text(Sequence::empty());
+        Part { raws: Vec::new(), pure: Vec::new(), motor, columns: None, problem: Problem::default() }
+    }
+}
+
 /// A part whose search has begun.
 struct Open {
-    read: Read,
-    problem: Problem,
+    part: Box<Part>,
     run: Box<dyn Run>,
 }
 
@@ -102,185 +113,164 @@ pub fn judge<'py>(
     spec: &Spec<'py>,
     asked: &Asked,
 ) -> PyResult<Option<Found>> {
-    let mut room = Room::take();
-    let py = operations.py();
-    let Some(reader) = Reader::new(py, spec, std::mem::take(&mut room.values))? else { return Ok(None) };
     let mut clock = Clock::new(asked.until);
-    let mut check = Check::new(operations, asked, reader, room);
+    let Some(mut check) = Check::new(operations, spec, asked)? else { return Ok(None) };
     let found = if check.sort_out(&mut clock)? { check.decide(&mut clock)? } else { None };
     check.done();
     Ok(found)
 }
 
 struct Check<'a, 'py> {
-    operations: &'a Bound<'py, PyTuple>,
+    given: Given<'a, 'py>,
     asked: &'a Asked,
     reader: Reader<'py, 'a>,
-    room: Room,
-    /// Those that count; what they do is not read yet.
-    raws: Vec<Raw>,
-    /// Their places in `raws`, part by part.
-    order: Vec<u32>,
-    lots: Vec<Lot>,
+    room: Box<Room>,
     /// How long the parts took to read, where that is measured.
     reading: Option<Duration>,
 }
 
 impl<'a, 'py> Check<'a, 'py> {
+    /// None for a model that the core does not know.
     fn new(
         operations: &'a Bound<'py, PyTuple>,
+        spec: &'a Spec<'py>,
         asked: &'a Asked,
-        reader: Reader<'py, 'a>,
-        room: Room,
-    ) -> Self {
-        let (raws, order, lots) = (Vec::new(), Vec::new(), Vec::new());
-        Check { operations, asked, reader, room, raws, order, lots, reading: None }
+    ) -> PyResult<Option<Self>> {
+        let (py, mut room) = (operations.py(), Room::take());
+        let Some(reader) = Reader::new(py, spec, std::mem::take(&mut room.reader))? else { return Ok(None) };
+        let given = Given { all: operations, met: Vec::new(), marks: Marks::get(py)? };
+        Ok(Some(Check { given, asked, reader, room, reading: None }))
     }
 
     fn done(self) {
         let Check { reader, mut room, .. } = self;
-        room.values = reader.into_room();
+        room.reader = reader.into_room();
         room.keep();
     }
 
     /// Look at times and outcomes, and find the parts. False where the ordinary way has to be gone.
     fn sort_out(&mut self, clock: &mut Clock) -> PyResult<bool> {
-        let py = self.operations.py();
-        let count = self.operations.len();
+        let (py, marks) = (self.given.all.py(), self.given.marks);
+        let count = self.given.all.len();
+        let Room { raws, order, part_of, lots, .. } = &mut *self.room;
+        raws.clear();
+        order.clear();
+        part_of.clear();
+        lots.clear();
         if !self.asked.keyed {
-            self.lots.push(Lot { from: 0, count, operations: count as u32 }); // looked at when it is read
+            lots.push(Lot { from: 0, count, operations: count as u32 }); // looked at when it is read
             return Ok(true);
         }
-        self.raws.reserve(count);
-        let mut part_of: Vec<u32> = Vec::with_capacity(count);
-        for (source, operation) in self.operations.iter_borrowed().enumerate() {
+        raws.reserve(count);
+        part_of.reserve(count);
+        self.given.met.reserve(count);
+        for (source, operation) in self.given.all.iter_borrowed().enumerate() {
             clock.tick(py)?;
             let Ok(operation) = operation.cast_exact::<Operation>() else { return Ok(false) };
-            let operation = operation.try_borrow()?;
-            let Ok(input) = operation.input.bind_borrowed(py).cast_exact::<PyTuple>() else {
-                return Ok(false);
-            };
-            let Some(part) = self.reader.key(&*input.get_borrowed_item(1)?)? else { return Ok(false) };
-            if part as usize == self.lots.len() {
-                self.lots.push(Lot { from: 0, count: 0, operations: 0 });
+            let operation = operation.get();
+            self.given.met.push(operation);
+            let key = Noted { operation, optional: false, marks, py }.element(1)?;
+            let Some(part) = self.reader.key(&key)? else { return Ok(false) };
+            if part as usize == lots.len() {
+                lots.push(Lot { from: 0, count: 0, operations: 0 });
             }
-            let lot = &mut self.lots[part as usize];
+            let lot = &mut lots[part as usize];
             lot.operations += 1;
-            match timed(&operation, source) {
+            match timed(operation, source) {
                 Timed::Odd => return Ok(false),
                 Timed::Failed => continue,
-                Timed::Counts(raw) => self.raws.push(raw),
+                Timed::Counts(raw) => raws.push(raw),
             }
             lot.count += 1;
             part_of.push(part);
         }
         let mut from = 0;
-        for lot in &mut self.lots {
+        for lot in lots.iter_mut() {
             lot.from = from;
             from += lot.count;
             lot.count = 0;
         }
-        self.order.resize(part_of.len(), 0);
-        for (at, part) in part_of.into_iter().enumerate() {
-            let lot = &mut self.lots[part as usize];
-            self.order[lot.from + lot.count] = at as u32;
+        order.resize(part_of.len(), 0);
+        for (at, &part) in part_of.iter().enumerate() {
+            let lot = &mut lots[part as usize];
+            order[lot.from + lot.count] = at as u32;
             lot.count += 1;
         }
         Ok(true)
     }
 
-    /// What a part's operations do.
-    fn read(&mut self, part: usize, spare: &mut Spare, clock: &mut Clock) -> PyResult<Option<Read>> {
-        let Lot { from, count, .. } = self.lots[part];
-        let mut raws = std::mem::take(&mut spare.raws);
-        raws.clear();
+    /// What a part's operations do. False where the ordinary way has to be gone.
+    fn read(&mut self, number: usize, part: &mut Part, clock: &mut Clock) -> PyResult<bool> {
+        part.raws.clear();
+        part.pure.clear();
+        part.columns = None;
         if self.asked.keyed {
-            raws.extend(self.order[from..from + count].iter().map(|&at| self.raws[at as usize]));
+            let Lot { from, count, .. } = self.room.lots[number];
+            let order = &self.room.order[from..from + count];
+            part.raws.extend(order.iter().map(|&at| self.room.raws[at as usize]));
         }
-        if part > 0 && !self.reader.begin()? {
-            return Ok(None);
+        if number > 0 && !self.reader.begin()? {
+            return Ok(false);
         }
-        let mut pure = std::mem::take(&mut spare.pure);
-        let mut columns = None;
-        let motor = match self.reader.twin {
+        match self.reader.twin {
             Twin::Text => {
-                let mut ops = std::mem::take(&mut self.room.text_ops);
-                ops.clear();
-                self.room.codes.clear();
-                let codes = &mut self.room.codes;
-                let done = kinds(
-                    self.operations,
-                    self.asked.keyed,
-                    &mut self.reader,
-                    &mut raws,
-                    clock,
-                    |reader, input, output| {
-                        let Some(code) = reader.text_code(input, output)? else { return Ok(None) };
-                        let kind = codes.kind(code, ops.len() as u32);
-                        if kind as usize == ops.len() {
-                            ops.push(TextCode(code));
-                        }
-                        Ok(Some((kind, ops[kind as usize].pure())))
-                    },
-                )?;
-                if !done {
-                    return Ok(None);
+                if !self.coded(part, clock)? {
+                    return Ok(false);
                 }
-                purity(&mut pure, &ops);
-                let text = self.reader.text_machine(&ops, spare.text.take())?;
-                self.room.text_ops = ops;
-                Motor::Text(text)
-            }
-            Twin::List => {
-                let Some(ops) = self.meant(&mut raws, clock, Reader::grow)? else { return Ok(None) };
-                purity(&mut pure, &ops);
-                Motor::Other(Box::new(Sequence::new(&ops, &[])))
+                if !matches!(part.motor, Motor::Text(_)) {
+                    part.motor = Motor::Text(Sequence::empty());
+                }
+                if let Motor::Text(text) = &mut part.motor {
+                    self.reader.text_machine(&self.room.met, text)?;
+                }
             }
             Twin::Words(Shape::Register, _) => {
-                self.room.codes.clear();
-                let (codes, mut ops) = (&mut self.room.codes, Vec::new());
-                let done = kinds(
-                    self.operations,
-                    self.asked.keyed,
-                    &mut self.reader,
-                    &mut raws,
-                    clock,
-                    |reader, input, output| {
-                        let Some(code) = reader.register_code(input, output)? else { return Ok(None) };
-                        let kind = codes.kind(code, ops.len() as u32);
-                        if kind as usize == ops.len() {
-                            ops.push(reader.register_of(code));
-                        }
-                        Ok(Some((kind, ops[kind as usize].pure())))
-                    },
-                )?;
-                if !done {
-                    return Ok(None);
+                if !self.coded(part, clock)? {
+                    return Ok(false);
                 }
-                purity(&mut pure, &ops);
+                let ops: Vec<_> = self.room.met.iter().map(|&TextCode(code)| register_of(code)).collect();
                 if self.asked.gated {
-                    columns = zones::of_ops(&raws, &ops, self.reader.values_known());
+                    part.columns = zones::of_ops(&part.raws, &ops, self.reader.values_known());
                 }
-                let Some(machine) = self.reader.machine(Shape::Register, ops)? else { return Ok(None) };
-                Motor::Other(machine)
+                part.motor = Motor::Other(Box::new(Register { ops }));
+            }
+            Twin::List => {
+                let Some(ops) = self.meant(part, clock, Reader::grow)? else { return Ok(false) };
+                part.motor = Motor::Other(Box::new(Sequence::new(&ops, &[])));
             }
             Twin::Words(shape, _) => {
-                if shape == Shape::Counter && self.operations.len() > 1 << 20 {
-                    return Ok(None);
+                if shape == Shape::Counter && self.given.all.len() > 1 << 20 {
+                    return Ok(false);
                 }
-                let Some(ops) = self.meant::<Op>(&mut raws, clock, Reader::op)? else { return Ok(None) };
-                purity(&mut pure, &ops);
-                let Some(machine) = self.reader.machine(shape, ops)? else { return Ok(None) };
-                Motor::Other(machine)
+                let Some(ops) = self.meant(part, clock, Reader::op)? else { return Ok(false) };
+                let Some(machine) = self.reader.machine(shape, ops)? else { return Ok(false) };
+                part.motor = Motor::Other(machine);
             }
-        };
-        Ok(Some(Read { raws, pure, motor, columns }))
+        }
+        Ok(true)
+    }
+
+    /// Kinds of operations that have a code, in the order of `room.met`. False where one cannot be read.
+    fn coded(&mut self, part: &mut Part, clock: &mut Clock) -> PyResult<bool> {
+        let Room { codes, met, .. } = &mut *self.room;
+        codes.clear();
+        met.clear();
+        let (reader, pure) = (&mut self.reader, &mut part.pure);
+        self.given.kinds(&mut part.raws, clock, |noted| {
+            let Some(code) = reader.code(noted)? else { return Ok(None) };
+            let kind = codes.kind(code, met.len() as u32);
+            if kind as usize == met.len() {
+                met.push(TextCode(code));
+                pure.push(codes::pure(code));
+            }
+            Ok(Some((kind, pure[kind as usize])))
+        })
     }
 
     /// Kinds of operations that are told apart by what they do.
     fn meant<O: Kind>(
         &mut self,
-        raws: &mut Vec<Raw>,
+        part: &mut Part,
         clock: &mut Clock,
         mut meant: impl FnMut(
             &mut Reader<'py, 'a>,
@@ -290,22 +280,18 @@ impl<'a, 'py> Check<'a, 'py> {
     ) -> PyResult<Option<Vec<O>>> {
         let mut number: Mixed<O, u32> = Mixed::default();
         let mut ops: Vec<O> = Vec::new();
-        let done = kinds(
-            self.operations,
-            self.asked.keyed,
-            &mut self.reader,
-            raws,
-            clock,
-            |reader, input, output| {
-                let Some(op) = meant(reader, input, output)? else { return Ok(None) };
-                let pure = op.pure();
-                let kind = *number.entry(op).or_insert_with_key(|op| {
-                    ops.push(op.clone());
-                    ops.len() as u32 - 1
-                });
-                Ok(Some((kind, pure)))
-            },
-        )?;
+        let reader = &mut self.reader;
+        let done = self.given.kinds(&mut part.raws, clock, |noted| {
+            let Some((input, output)) = objects(noted) else { return Ok(None) };
+            let Some(op) = meant(reader, &input, &output)? else { return Ok(None) };
+            let pure = op.pure();
+            let kind = *number.entry(op).or_insert_with_key(|op| {
+                ops.push(op.clone());
+                ops.len() as u32 - 1
+            });
+            Ok(Some((kind, pure)))
+        })?;
+        part.pure.extend(ops.iter().map(Kind::pure));
         Ok(done.then_some(ops))
     }
 
@@ -315,7 +301,7 @@ impl<'a, 'py> Check<'a, 'py> {
         let foresees = matches!(self.reader.twin, Twin::Text | Twin::List);
         if !self.asked.gated || matches!(self.reader.twin, Twin::Words(Shape::Register, _)) {
             ROUNDS
-        } else if self.lots.iter().any(|lot| lot.count > GATED_MAX) {
+        } else if self.room.lots.iter().any(|lot| lot.count > GATED_MAX) {
             0
         } else if foresees {
             ROUNDS
@@ -325,32 +311,35 @@ impl<'a, 'py> Check<'a, 'py> {
     }
 
     fn decide(&mut self, clock: &mut Clock) -> PyResult<Option<Found>> {
-        let (py, asked, rounds) = (self.operations.py(), self.asked, self.rounds());
-        let mut found = Found { legal: true, parts: self.lots.len() as u32, ..Found::default() };
+        let (py, asked, rounds) = (self.given.all.py(), self.asked, self.rounds());
+        let mut left = self.room.lots.len();
+        let mut found = Found { legal: true, parts: left as u32, ..Found::default() };
         let mut open: Vec<(usize, Option<Open>)> = Vec::new();
-        let mut left = self.lots.len();
         for round in 0..rounds {
             let turns = if round == 0 { Vec::new() } else { std::mem::take(&mut open) };
             let mut turns = turns.into_iter();
             for turn in 0..left {
-                let (part, begun) = turns.next().unwrap_or((turn, None));
-                let operations = self.lots[part].operations;
-                let mut part_open = match begun {
+                let (number, begun) = turns.next().unwrap_or((turn, None));
+                let Lot { operations, count, .. } = self.room.lots[number];
+                let attached = round == 0 && count <= ATTACHED_MAX;
+                let mut begun = match begun {
                     Some(begun) => begun,
                     None => {
                         let mut spare = self.room.spares.pop().unwrap_or_default();
                         let started = self.reading.map(|_| Instant::now());
-                        let Some(read) = self.read(part, &mut spare, clock)? else { return Ok(None) };
+                        if !self.read(number, &mut spare.part, clock)? {
+                            return Ok(None);
+                        }
                         if let (Some(reading), Some(started)) = (&mut self.reading, started) {
                             *reading += started.elapsed();
                         }
                         // Nothing for what is too concurrent, and no search for what the zones accept.
-                        let begun = py.detach(|| {
+                        let begun = beside_others(py, !attached, || {
                             let accept = zones::Answer::Accept;
-                            if read.columns.as_ref().is_some_and(|c| zones::judge(c) == accept) {
+                            if spare.part.columns.as_ref().is_some_and(|c| zones::judge(c) == accept) {
                                 return Some(None);
                             }
-                            Open::new(read, spare, asked).map(Some)
+                            Open::new(spare, asked).map(Some)
                         });
                         match begun {
                             Some(Some(open)) => open,
@@ -363,23 +352,23 @@ impl<'a, 'py> Check<'a, 'py> {
                         }
                     }
                 };
-                let before = part_open.run.steps();
-                let outcome = py.detach(|| part_open.search(round, asked))?;
-                found.steps += part_open.run.steps() - before;
+                let before = begun.run.steps();
+                let outcome = beside_others(py, !attached, || begun.search(round, asked))?;
+                found.steps += begun.run.steps() - before;
                 match outcome {
                     Outcome::Ok => {
                         found.decided += 1;
                         found.most = found.most.max(operations);
-                        self.room.leave(part_open);
+                        self.room.leave(begun);
                     }
                     Outcome::Illegal => {
                         found.legal = false;
                         found.decided += 1;
-                        found.most = found.most.max(part_open.run.most());
-                        self.room.leave(part_open);
+                        found.most = found.most.max(begun.run.most());
+                        self.room.leave(begun);
                         return Ok(Some(found));
                     }
-                    Outcome::Pause => open.push((part, Some(part_open))),
+                    Outcome::Pause => open.push((number, Some(begun))),
                     Outcome::Timeout | Outcome::Memory => return Ok(None),
                 }
             }
@@ -392,21 +381,31 @@ impl<'a, 'py> Check<'a, 'py> {
     }
 }
 
+/// Let other threads go on meanwhile, if that is worth it.
+fn beside_others<T: Send>(py: Python<'_>, worth: bool, work: impl FnOnce() -> T + Send) -> T {
+    if worth {
+        py.detach(work)
+    } else {
+        work()
+    }
+}
+
 impl Open {
     /// None for a part that is too concurrent.
-    fn new(read: Read, spare: Spare, asked: &Asked) -> Option<Open> {
-        let Spare { mut problem, run, .. } = spare;
+    fn new(spare: Spare, asked: &Asked) -> Option<Open> {
+        let Spare { mut part, run } = spare;
         let room = asked.memory_bytes.map(|bytes| bytes / ROOM_PART);
-        let kinds = read.pure.len();
-        if !problem.refill(&read.raws, kinds, &read.pure, room) {
+        let kinds = part.pure.len();
+        let Part { raws, pure, problem, .. } = &mut *part;
+        if !problem.refill(raws, kinds, pure, room) {
             return None;
         }
-        let run = search_in_place_of(run, &problem, kinds)?;
-        Some(Open { read, problem, run })
+        let run = search_in_place_of(run, problem, kinds)?;
+        Some(Open { part, run })
     }
 
     fn search(&mut self, round: u32, asked: &Asked) -> Result<Outcome, PyErr> {
-        let first = STEPS.max(STEPS_PER_OPERATION * self.read.raws.len() as u64);
+        let first = STEPS.max(STEPS_PER_OPERATION * self.part.raws.len() as u64);
         let mut pulse = || Python::attach(|py| py.check_signals());
         let mut limits = Limits {
             steps: Some(first * ROUND_FACTOR.pow(round)),
@@ -415,6 +414,7 @@ impl Open {
             ceiling_bytes: None,
             pulse: &mut pulse,
         };
-        self.run.run(&self.problem, self.read.motor.machine(), &mut limits)
+        let Part { problem, motor, .. } = &mut *self.part;
+        self.run.run(problem, motor.machine(), &mut limits)
     }
 }

@@ -16,8 +16,7 @@ use crate::memory::Mixed;
 use crate::native::{Grow, Kind, Op, Sequence, Shape};
 use crate::operation::{Operation, Outcome, Said, Time};
 use crate::problem::Raw;
-use crate::reader::{text, Marks, Reader, Spec, Twin};
-use crate::values::ValuesRoom;
+use crate::reader::{text, Marks, Reader, ReaderRoom, Spec, Twin};
 
 /// An error of the kind that means "not for us"; what interrupts the program does not.
 pub fn beside<T>(result: PyResult<Option<T>>, py: Python<'_>) -> PyResult<Option<T>> {
@@ -49,13 +48,13 @@ pub struct Fields<'py> {
 pub fn fields<'py>(operation: &Bound<'py, PyAny>) -> PyResult<Fields<'py>> {
     let py = operation.py();
     if let Ok(own) = operation.cast_exact::<Operation>() {
-        let own = own.try_borrow()?;
+        let own = own.get();
         return Ok(Fields {
-            outcome: own.outcome.copied(py),
-            call: own.call.copied(py),
-            ret: own.return_time.copied(py),
-            input: own.input.bind(py).clone(),
-            output: own.output.bind(py).clone(),
+            outcome: own.outcome_of(py),
+            call: own.call_of(py),
+            ret: own.return_of(py),
+            input: own.input_of(py),
+            output: own.output_of(py),
         });
     }
     Ok(Fields {
@@ -73,14 +72,11 @@ pub fn plain(operations: &Bound<'_, PyList>, sees_failures: bool, clock: &mut Cl
     for operation in operations.iter() {
         clock.tick(py)?;
         let Ok(own) = operation.cast_exact::<Operation>() else { return Ok(false) };
-        let own = own.try_borrow()?;
-        let Said::Plain(outcome) = own.outcome else { return Ok(false) };
-        let Time::Whole(call) = own.call else { return Ok(false) };
-        if outcome == Outcome::Ok || (outcome == Outcome::Fail && sees_failures) {
-            match own.return_time {
-                Time::Whole(back) if call <= back => {}
-                _ => return Ok(false),
-            }
+        let own = own.get();
+        let (Some(outcome), Some(call)) = (own.plain_outcome(), own.whole_call()) else { return Ok(false) };
+        let returns = outcome == Outcome::Ok || (outcome == Outcome::Fail && sees_failures);
+        if returns && own.whole_return().is_none_or(|back| back < call) {
+            return Ok(false);
         }
     }
     Ok(true)
@@ -130,7 +126,7 @@ pub enum Gated {
 /// None where the gate in Python must be asked.
 pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock) -> PyResult<Option<Gated>> {
     let py = spec.initial.py();
-    let Some(mut reader) = Reader::new(py, spec, ValuesRoom::default())? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, ReaderRoom::default())? else { return Ok(None) };
     match reader.twin {
         Twin::Text => {
             let initial = text(&spec.initial)?.as_bytes().into();
@@ -138,7 +134,7 @@ pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock
             let mut ops = Vec::with_capacity(codes.len());
             for Entry { call, ret, op: TextCode(code) } in codes {
                 let (doing, number, _) = decoded(code);
-                let string = || reader.string(number).map(Box::from);
+                let string = || reader.string(number, &mut [0; 16]).map(Box::from);
                 let op = match doing {
                     BLIND => Grow::Blind,
                     READ => Grow::Get(string()?),
@@ -200,14 +196,16 @@ pub fn native<'py>(
     clock: &mut Clock,
 ) -> PyResult<Option<Parsed>> {
     let py = spec.initial.py();
-    let Some(mut reader) = Reader::new(py, spec, ValuesRoom::default())? else { return Ok(None) };
+    let Some(mut reader) = Reader::new(py, spec, ReaderRoom::default())? else { return Ok(None) };
     match reader.twin {
         Twin::Text => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.text(i, o))? else {
                 return Ok(None);
             };
             let pure = ops.iter().map(Kind::pure).collect();
-            Ok(Some(Parsed { raws, pure, machine: Box::new(reader.text_machine(&ops, None)?) }))
+            let mut machine = Sequence::empty();
+            reader.text_machine(&ops, &mut machine)?;
+            Ok(Some(Parsed { raws, pure, machine: Box::new(machine) }))
         }
         Twin::List => {
             let Some((raws, ops)) = kinds(operations, clock, |i, o| reader.grow(i, o))? else {

@@ -11,8 +11,9 @@ use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 use crate::codes::{code, decoded, TextCode, APPEND, BLIND, MAY_SWAP, NO_SWAP, READ, SAW, SWAP, WRITE};
 use crate::machine::Machine;
 use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Told, Words};
+use crate::operation::Operation;
 use crate::problem::NONE;
-use crate::values::{Name, Names, Values, ValuesRoom};
+use crate::values::{Name, Names, Value, Values, ValuesRoom};
 
 const COUNT_MAX: i64 = 1 << 40;
 
@@ -84,6 +85,87 @@ impl<'py> Spec<'py> {
     }
 }
 
+/// What an operation was asked and what came of it.
+pub trait Doing<'py> {
+    /// An error for an input whose name is no string.
+    fn name(&self, names: &mut Names<'py>) -> PyResult<Name>;
+    /// The element of the input at a place after the name; an error where there is none.
+    fn element(&self, at: usize) -> PyResult<Value<'py>>;
+    /// None for one that nobody saw.
+    fn output(&self) -> Option<Value<'py>>;
+}
+
+/// By its input and output.
+pub struct Objects<'a, 'py> {
+    pub input: &'a Bound<'py, PyTuple>,
+    pub output: &'a Bound<'py, PyAny>,
+    pub marks: &'a Marks,
+}
+
+impl<'py> Doing<'py> for Objects<'_, 'py> {
+    fn name(&self, names: &mut Names<'py>) -> PyResult<Name> {
+        names.get(&*self.input.get_borrowed_item(0)?)
+    }
+
+    fn element(&self, at: usize) -> PyResult<Value<'py>> {
+        Ok(Value::Object(self.input.get_item(at)?))
+    }
+
+    fn output(&self) -> Option<Value<'py>> {
+        (!self.marks.is_unknown(self.output)).then(|| Value::Object(self.output.clone()))
+    }
+}
+
+/// As it was noted when the operation was made, and as objects where that does not say enough.
+pub struct Noted<'a, 'py> {
+    pub operation: &'a Operation,
+    /// Whether its outcome is not known, so that nobody saw its output.
+    pub optional: bool,
+    pub marks: &'a Marks,
+    pub py: Python<'py>,
+}
+
+impl<'py> Doing<'py> for Noted<'_, 'py> {
+    #[inline(always)]
+    fn name(&self, _: &mut Names<'py>) -> PyResult<Name> {
+        Ok(self.operation.called())
+    }
+
+    #[inline(always)]
+    fn element(&self, at: usize) -> PyResult<Value<'py>> {
+        match self.operation.element(at) {
+            Some(glance) if glance.is_plain() => Ok(Value::Plain(glance)),
+            _ => Ok(Value::Object(self.operation.input_of(self.py).cast::<PyTuple>()?.get_item(at)?)),
+        }
+    }
+
+    #[inline(always)]
+    fn output(&self) -> Option<Value<'py>> {
+        if self.optional {
+            return None;
+        }
+        let glance = self.operation.seen();
+        if glance.is_plain() {
+            return Some(Value::Plain(glance));
+        }
+        let output = self.operation.output_of(self.py);
+        (!self.marks.is_unknown(&output)).then_some(Value::Object(output))
+    }
+}
+
+/// The room that a reader's values took, for another.
+#[derive(Default)]
+pub struct ReaderRoom {
+    values: Box<ValuesRoom>,
+    keys: Box<ValuesRoom>,
+}
+
+impl ReaderRoom {
+    pub fn held_bytes(&self) -> usize {
+        self.values.held_bytes() + self.keys.held_bytes()
+    }
+}
+
 /// Reads what operations do, on numbers in place of values.
 pub struct Reader<'py, 'm> {
     marks: &'m Marks,
@@ -104,12 +186,12 @@ pub enum Twin {
 
 impl<'py, 'm> Reader<'py, 'm> {
     /// None for a model without a twin, or with a first state that the twin does not know.
-    pub fn new(py: Python<'py>, spec: &'m Spec<'py>, room: ValuesRoom) -> PyResult<Option<Self>> {
+    pub fn new(py: Python<'py>, spec: &'m Spec<'py>, room: ReaderRoom) -> PyResult<Option<Self>> {
         let Some(twin) = spec.twin else { return Ok(None) };
         let mut reader = Reader {
             marks: Marks::get(py)?,
-            values: Values::within(py, room),
-            keys: Values::new(py),
+            values: Values::within(py, room.values),
+            keys: Values::within(py, room.keys),
             names: Names::new(),
             spec,
             twin,
@@ -126,8 +208,8 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     /// The room that its values took, for another.
-    pub fn into_room(self) -> ValuesRoom {
-        self.values.into_room()
+    pub fn into_room(self) -> ReaderRoom {
+        ReaderRoom { values: self.values.into_room(), keys: self.keys.into_room() }
     }
 
     /// None where values that must have an order have none.
@@ -141,7 +223,7 @@ impl<'py, 'm> Reader<'py, 'm> {
                 counter_words(value).to_vec()
             }
             Shape::Semaphore(permits) => vec![permits],
-            Shape::Registers => vec![0; self.keys.known.len()],
+            Shape::Registers => vec![0; self.keys.count()],
             _ => Vec::new(),
         };
         if shape == Shape::Priority && !self.rank(ops.iter_mut())? {
@@ -150,35 +232,35 @@ impl<'py, 'm> Reader<'py, 'm> {
         Ok(Some(Box::new(Words::new(shape, ops, &first))))
     }
 
-    /// The machine of operations on strings, by their codes; in place of another, if there is one.
-    pub fn text_machine(&self, codes: &[TextCode], other: Option<Sequence<u8>>) -> PyResult<Sequence<u8>> {
-        let mut made = other.unwrap_or_else(Sequence::empty);
+    /// The machine of operations on strings, by their codes, in place of another.
+    pub fn text_machine(&self, codes: &[TextCode], made: &mut Sequence<u8>) -> PyResult<()> {
         made.begin(text(&self.spec.initial)?.as_bytes());
         for &TextCode(code) in codes {
             let (doing, number, _) = decoded(code);
             match doing {
                 BLIND => made.add_blind(),
-                READ => made.add_get(self.string(number)?),
-                WRITE => made.add_put(self.string(number)?),
-                _ => made.add_append(self.string(number)?),
+                READ => made.add_get(self.string(number, &mut [0; 16])?),
+                WRITE => made.add_put(self.string(number, &mut [0; 16])?),
+                _ => made.add_append(self.string(number, &mut [0; 16])?),
             }
         }
-        Ok(made)
+        Ok(())
     }
 
-    /// The string of a number.
-    pub fn string(&self, number: u32) -> PyResult<&[u8]> {
-        text(&self.values.known[number as usize]).map(str::as_bytes)
+    /// The UTF-8 of the string of a number, in the given place if that is long enough.
+    pub fn string<'a>(&'a self, number: u32, place: &'a mut [u8; 16]) -> PyResult<&'a [u8]> {
+        self.values.text(number, place)
     }
 
     /// How many different values were read.
     pub fn values_known(&self) -> usize {
-        self.values.known.len()
+        self.values.count()
     }
 
     /// The number of a part's key; None for one that differs from itself.
-    pub fn key(&mut self, key: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
-        self.keys.number_again(key)
+    #[inline(always)]
+    pub fn key(&mut self, key: &Value<'py>) -> PyResult<Option<u32>> {
+        self.keys.number_of(key)
     }
 
     fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<Option<u32>> {
@@ -186,7 +268,7 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     fn argument(&mut self, input: &Bound<'py, PyTuple>, at: usize) -> PyResult<Option<u32>> {
-        self.values.number_again(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
+        self.values.number(&*input.get_borrowed_item(1 + self.spec.skip + at)?)
     }
 
     fn told(&self, output: &Bound<'py, PyAny>) -> Told {
@@ -235,12 +317,10 @@ impl<'py, 'm> Reader<'py, 'm> {
     }
 
     pub fn op(&mut self, input: &Bound<'py, PyTuple>, output: &Bound<'py, PyAny>) -> PyResult<Option<Op>> {
-        let Twin::Words(shape, _) = self.twin else { return Ok(None) };
+        let Twin::Words(shape, swaps) = self.twin else { return Ok(None) };
         if shape == Shape::Register {
-            return match self.register_code(input, output)? {
-                Some(code) => Ok(Some(self.register_of(code))),
-                None => Ok(None),
-            };
+            let doing = Objects { input, output, marks: self.marks };
+            return Ok(self.register_code(&doing, swaps)?.map(register_of));
         }
         let name = self.names.get(&*input.get_borrowed_item(0)?)?;
         let unknown = self.marks.is_unknown(output);
@@ -368,73 +448,81 @@ impl<'py, 'm> Reader<'py, 'm> {
         input: &Bound<'py, PyTuple>,
         output: &Bound<'py, PyAny>,
     ) -> PyResult<Option<TextCode>> {
-        self.text_code(input, output).map(|code| code.map(TextCode))
+        let doing = Objects { input, output, marks: self.marks };
+        self.text_code(&doing).map(|code| code.map(TextCode))
     }
 
     /// An operation on strings as one number: what it does, and the number of its string.
-    pub fn text_code(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<u64>> {
-        let name = self.names.get(&*input.get_borrowed_item(0)?)?;
-        let argument;
-        let (doing, string) = match name {
-            Name::Get if self.marks.is_unknown(output) => return Ok(Some(code(BLIND, 0, 0))),
-            Name::Get => (READ, output),
-            Name::Put | Name::Append => {
-                argument = input.get_borrowed_item(1 + self.spec.skip)?;
-                (if name == Name::Put { WRITE } else { APPEND }, &*argument)
-            }
+    #[inline]
+    pub fn text_code(&mut self, doing: &impl Doing<'py>) -> PyResult<Option<u64>> {
+        let (does, string) = match doing.name(&mut self.names)? {
+            Name::Get => match doing.output() {
+                None => return Ok(Some(code(BLIND, 0, 0))),
+                Some(seen) => (READ, seen),
+            },
+            Name::Put => (WRITE, doing.element(1 + self.spec.skip)?),
+            Name::Append => (APPEND, doing.element(1 + self.spec.skip)?),
             _ => return Ok(None),
         };
-        if !string.is_exact_instance_of::<PyString>() {
+        if !string.is_text() {
             return Ok(None);
         }
-        Ok(self.value(string)?.map(|number| code(doing, number, 0)))
+        Ok(self.values.number_of(&string)?.map(|number| code(does, number, 0)))
     }
 
     /// An operation on a register as one number: what it does, and the numbers of its values.
-    pub fn register_code(
-        &mut self,
-        input: &Bound<'py, PyTuple>,
-        output: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<u64>> {
-        let Twin::Words(Shape::Register, swaps) = self.twin else { return Ok(None) };
-        Ok(match self.names.get(&*input.get_borrowed_item(0)?)? {
-            Name::Read if self.marks.is_unknown(output) => Some(code(BLIND, 0, 0)),
-            Name::Read => self.values.number_again(output)?.map(|seen| code(READ, seen, 0)),
-            Name::Write => self.argument(input, 0)?.map(|new| code(WRITE, new, 0)),
+    #[inline]
+    pub fn register_code(&mut self, doing: &impl Doing<'py>, swaps: bool) -> PyResult<Option<u64>> {
+        let at = 1 + self.spec.skip;
+        Ok(match doing.name(&mut self.names)? {
+            Name::Read => match doing.output() {
+                None => Some(code(BLIND, 0, 0)),
+                Some(seen) => self.values.number_of(&seen)?.map(|seen| code(READ, seen, 0)),
+            },
+            Name::Write => self.values.number_of(&doing.element(at)?)?.map(|new| code(WRITE, new, 0)),
             Name::Cas if swaps => {
-                let (Some(old), Some(new)) = (self.argument(input, 0)?, self.argument(input, 1)?) else {
-                    return Ok(None);
-                };
-                if self.marks.is_unknown(output) {
-                    Some(code(MAY_SWAP, old, new))
-                } else if let Some(told) = self.told(output) {
-                    Some(if told { code(SWAP, old, new) } else { code(NO_SWAP, old, 0) })
-                } else {
-                    match self.marks.saw(output)? {
-                        Some(seen) => self.value(&seen)?.map(|seen| code(SAW, old, seen)),
-                        None => None,
-                    }
+                let old = self.values.number_of(&doing.element(at)?)?;
+                let new = self.values.number_of(&doing.element(at + 1)?)?;
+                let (Some(old), Some(new)) = (old, new) else { return Ok(None) };
+                match doing.output() {
+                    None => Some(code(MAY_SWAP, old, new)),
+                    Some(told) => match (told.truth(), told) {
+                        (Some(true), _) => Some(code(SWAP, old, new)),
+                        (Some(false), _) => Some(code(NO_SWAP, old, 0)),
+                        (None, Value::Object(told)) => match self.marks.saw(&told)? {
+                            Some(seen) => self.value(&seen)?.map(|seen| code(SAW, old, seen)),
+                            None => None,
+                        },
+                        (None, Value::Plain(_)) => None,
+                    },
                 }
             }
             _ => None,
         })
     }
 
-    pub fn register_of(&self, code: u64) -> Op {
-        let (doing, a, b) = decoded(code);
-        match doing {
-            BLIND => Op::Blind,
-            READ => Op::Read(a),
-            WRITE => Op::Write(a),
-            SWAP => Op::Swap(a, b),
-            NO_SWAP => Op::NoSwap(a),
-            SAW => Op::Saw(a, b),
-            _ => Op::MaySwap(a, b),
+    /// An operation on strings or on a register as one number.
+    #[inline]
+    pub fn code(&mut self, doing: &impl Doing<'py>) -> PyResult<Option<u64>> {
+        match self.twin {
+            Twin::Text => self.text_code(doing),
+            Twin::Words(Shape::Register, swaps) => self.register_code(doing, swaps),
+            _ => Ok(None),
         }
+    }
+}
+
+/// What a code of a register's operation stands for.
+pub fn register_of(code: u64) -> Op {
+    let (doing, a, b) = decoded(code);
+    match doing {
+        BLIND => Op::Blind,
+        READ => Op::Read(a),
+        WRITE => Op::Write(a),
+        SWAP => Op::Swap(a, b),
+        NO_SWAP => Op::NoSwap(a),
+        SAW => Op::Saw(a, b),
+        _ => Op::MaySwap(a, b),
     }
 }
 
@@ -446,7 +534,11 @@ impl Reader<'_, '_> {
     /// Number a priority queue's values in their order. False when they have none.
     pub fn rank<'o>(&self, ops: impl Iterator<Item = &'o mut Op>) -> PyResult<bool> {
         let py = self.spec.initial.py();
-        let list = PyList::new(py, &self.values.known)?;
+        let mut known = Vec::with_capacity(self.values.count());
+        for number in 0..self.values.count() as u32 {
+            known.push(self.values.object(number)?);
+        }
+        let list = PyList::new(py, &known)?;
         list.sort()?;
         let mut order = Values::new(py);
         let mut previous: Option<Bound<'_, PyAny>> = None;
@@ -458,8 +550,8 @@ impl Reader<'_, '_> {
             order.number(&value)?;
             previous = Some(value);
         }
-        let mut rank = Vec::with_capacity(self.values.known.len());
-        for value in &self.values.known {
+        let mut rank = Vec::with_capacity(known.len());
+        for value in &known {
             rank.push(order.number(value)?.unwrap_or(NONE));
         }
         for op in ops {

@@ -160,7 +160,7 @@ pub fn read<'py>(
             _ => return Ok(None),
         }
     }
-    columns.slots = values.known.len();
+    columns.slots = values.count();
     Ok(Some(columns))
 }
 

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::room::Room;
 use super::{Asked, Check, Open, ROUNDS};
 use crate::clock::Clock;
-use crate::reader::{Reader, Spec};
+use crate::reader::Spec;
 use crate::search::Outcome;
 
 /// The best seconds of some rounds from the parts as they were read to a verdict, parts in turn as in a check. None
@@ -21,11 +20,8 @@ pub fn bench_alone<'py>(
 ) -> PyResult<Option<f64>> {
     let mut best = f64::INFINITY;
     for _ in 0..rounds {
-        let mut room = Room::take();
-        let values = std::mem::take(&mut room.values);
-        let Some(reader) = Reader::new(operations.py(), spec, values)? else { return Ok(None) };
         let mut clock = Clock::new(asked.until);
-        let mut check = Check::new(operations, asked, reader, room);
+        let Some(mut check) = Check::new(operations, spec, asked)? else { return Ok(None) };
         let started = Instant::now();
         check.reading = Some(Duration::ZERO);
         if !check.sort_out(&mut clock)? {
@@ -52,26 +48,24 @@ pub fn bench<'py>(
 ) -> PyResult<Option<[f64; 3]>> {
     let mut best = [f64::INFINITY; 3];
     for _ in 0..rounds {
-        let mut room = Room::take();
         let mut took = [0.0; 3];
         let started = Instant::now();
-        let Some(reader) = Reader::new(operations.py(), spec, std::mem::take(&mut room.values))? else {
-            return Ok(None);
-        };
         let mut clock = Clock::new(asked.until);
-        let mut check = Check::new(operations, asked, reader, room);
+        let Some(mut check) = Check::new(operations, spec, asked)? else { return Ok(None) };
         if !check.sort_out(&mut clock)? {
             return Ok(None);
         }
         took[0] += started.elapsed().as_secs_f64();
         let mut open = true;
-        for part in 0..check.lots.len() {
+        for number in 0..check.room.lots.len() {
             let started = Instant::now();
             let mut spare = check.room.spares.pop().unwrap_or_default();
-            let Some(read) = check.read(part, &mut spare, &mut clock)? else { return Ok(None) };
+            if !check.read(number, &mut spare.part, &mut clock)? {
+                return Ok(None);
+            }
             took[0] += started.elapsed().as_secs_f64();
             let started = Instant::now();
-            let Some(mut part) = Open::new(read, spare, asked) else { return Ok(None) };
+            let Some(mut part) = Open::new(spare, asked) else { return Ok(None) };
             took[1] += started.elapsed().as_secs_f64();
             if open {
                 let started = Instant::now();

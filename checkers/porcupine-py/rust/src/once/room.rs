@@ -2,13 +2,12 @@
 
 use std::sync::Mutex;
 
-use super::{Motor, Open, Read};
+use super::{Lot, Motor, Open, Part};
 use crate::codes::{Codes, TextCode};
 use crate::machine::Machine;
-use crate::native::Sequence;
-use crate::problem::{Problem, Raw};
+use crate::problem::Raw;
+use crate::reader::ReaderRoom;
 use crate::search::Run;
-use crate::values::ValuesRoom;
 
 /// What is kept for the next check: at most so many parts' room, and no more than this for each of its tables.
 const SPARES_MAX: usize = 2;
@@ -17,20 +16,21 @@ const SPARE_BYTES: usize = 1 << 17;
 /// Room that one part after the other takes.
 #[derive(Default)]
 pub(super) struct Spare {
-    pub(super) raws: Vec<Raw>,
-    pub(super) pure: Vec<bool>,
-    pub(super) text: Option<Sequence<u8>>,
-    pub(super) problem: Problem,
+    pub(super) part: Box<Part>,
     pub(super) run: Option<Box<dyn Run>>,
 }
 
 impl Spare {
     fn small(&self) -> bool {
+        let Part { raws, pure, motor, problem, .. } = &*self.part;
         let held = [
-            std::mem::size_of::<Raw>() * self.raws.capacity(),
-            self.pure.capacity(),
-            self.text.as_ref().map_or(0, |text| text.held().now),
-            self.problem.held_bytes(),
+            std::mem::size_of::<Raw>() * raws.capacity(),
+            pure.capacity(),
+            match motor {
+                Motor::Text(text) => text.held().now,
+                Motor::Other(_) => 0,
+            },
+            problem.held_bytes(),
             self.run.as_ref().map_or(0, |run| run.held_bytes()),
         ];
         held.iter().all(|&bytes| bytes <= SPARE_BYTES)
@@ -41,22 +41,36 @@ impl Spare {
 #[derive(Default)]
 pub(super) struct Room {
     pub(super) spares: Vec<Spare>,
-    pub(super) values: ValuesRoom,
+    pub(super) reader: ReaderRoom,
     pub(super) codes: Codes,
-    pub(super) text_ops: Vec<TextCode>,
+    /// A part's kinds of operations, by their codes.
+    pub(super) met: Vec<TextCode>,
+    /// Operations that count; what they do is not read yet.
+    pub(super) raws: Vec<Raw>,
+    /// Their parts, and their places in `raws`, part by part.
+    pub(super) part_of: Vec<u32>,
+    pub(super) order: Vec<u32>,
+    pub(super) lots: Vec<Lot>,
 }
 
-static ROOM: Mutex<Option<Room>> = Mutex::new(None);
+static ROOM: Mutex<Option<Box<Room>>> = Mutex::new(None);
 
 impl Room {
-    pub(super) fn take() -> Room {
+    pub(super) fn take() -> Box<Room> {
         ROOM.try_lock().ok().and_then(|mut kept| kept.take()).unwrap_or_default()
     }
 
-    pub(super) fn keep(mut self) {
+    pub(super) fn keep(mut self: Box<Room>) {
         self.spares.retain(Spare::small);
         self.spares.truncate(SPARES_MAX);
-        let held = [self.values.held_bytes(), self.codes.held_bytes(), 8 * self.text_ops.capacity()];
+        let held = [
+            self.reader.held_bytes(),
+            self.codes.held_bytes(),
+            8 * self.met.capacity(),
+            std::mem::size_of::<Raw>() * self.raws.capacity(),
+            8 * self.part_of.capacity(),
+            std::mem::size_of::<Lot>() * self.lots.capacity(),
+        ];
         if held.iter().all(|&bytes| bytes <= SPARE_BYTES) {
             if let Ok(mut kept) = ROOM.try_lock() {
                 *kept = Some(self);
@@ -65,11 +79,10 @@ impl Room {
     }
 
     pub(super) fn leave(&mut self, open: Open) {
-        let Open { read: Read { raws, pure, motor, .. }, problem, run } = open;
-        let text = match motor {
-            Motor::Text(text) => Some(text),
-            Motor::Other(_) => None,
-        };
-        self.spares.push(Spare { raws, pure, text, problem, run: Some(run) });
+        let Open { mut part, run } = open;
+        if let Motor::Other(_) = part.motor {
+            part.motor = Motor::Text(crate::native::Sequence::empty());
+        }
+        self.spares.push(Spare { part, run: Some(run) });
     }
 }

@@ -1,7 +1,6 @@
 //! A search that stops and goes on: the two strategies take turns, and what they know outlives a run.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use pyo3::PyErr;
 
@@ -191,8 +190,7 @@ impl<const N: usize> Run for Sliced<N> {
                 turn_steps = s.turn_steps;
             }
         }
-        let now = Instant::now();
-        let mut watch = Watch { tries: 0, pulsed: now, measured: now };
+        let mut watch = Watch::default();
         let outcome = loop {
             let mut pause = turn_ends;
             if let Some(steps) = limits.steps {

@@ -92,10 +92,12 @@ impl<const N: usize> Steady<N> {
 }
 
 /// A look at the limits, once in a while.
+#[derive(Default)]
 pub(super) struct Watch {
-    pub(super) tries: u32,
-    pub(super) pulsed: Instant,
-    pub(super) measured: Instant,
+    tries: u32,
+    /// When signals were looked for, or else the first look.
+    pulsed: Option<Instant>,
+    measured: Option<Instant>,
 }
 
 impl Watch {
@@ -113,8 +115,8 @@ impl Watch {
         if limits.until.is_some_and(|until| now >= until) {
             return Ok(Some(Outcome::Timeout));
         }
-        if now.duration_since(self.pulsed) >= PULSE {
-            self.pulsed = now;
+        if now.duration_since(*self.pulsed.get_or_insert(now)) >= PULSE {
+            self.pulsed = Some(now);
             (limits.pulse)()?;
         }
         let most = limits.memory_bytes.map_or(INDEXED_BYTES, |most| most.min(INDEXED_BYTES));
@@ -123,9 +125,10 @@ impl Watch {
             return Ok(Some(Outcome::Memory));
         }
         // The process may have grown by what others took: so the search's own share has to be large too.
-        let due = held.now > most / 2 && now.duration_since(self.measured) >= MEASURE;
+        let since = now.duration_since(*self.measured.get_or_insert(now));
+        let due = held.now > most / 2 && since >= MEASURE;
         if let (true, Some(ceiling)) = (due, limits.ceiling_bytes) {
-            self.measured = now;
+            self.measured = Some(now);
             if resident_bytes().is_some_and(|resident| resident + held.soon > ceiling) {
                 return Ok(Some(Outcome::Memory));
             }
