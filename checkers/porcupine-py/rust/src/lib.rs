@@ -11,6 +11,7 @@ mod codes;
 mod fuzz;
 mod gates;
 mod glance;
+mod interner;
 mod machine;
 mod memory;
 mod native;
@@ -43,7 +44,7 @@ use crate::search::{Limits, Outcome, Run};
 use crate::zones::Answer;
 
 /// Raised with every change that the Python side must know of; engine.py refuses a core of another number.
-const API: u32 = 6;
+const API: u32 = 7;
 
 /// Run something that must not panic, and turn it into an error if it does.
 fn guarded<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
@@ -449,9 +450,9 @@ struct AtOnce {
     gated: bool,
 }
 
-/// Whether a history is legal, steps, the most operations that an order explained, parts decided, parts; the
+/// Whether a history is legal; steps; parts decided, parts, and the most operations that an order explained; the
 /// operations judged, and the seconds it took.
-type Judged<'py> = (bool, u64, u32, u32, u32, Bound<'py, PyTuple>, f64);
+type Judged<'py> = (bool, u64, (u32, u32, u32), Bound<'py, PyTuple>, f64);
 
 #[pymethods]
 impl AtOnce {
@@ -484,7 +485,7 @@ impl AtOnce {
             let operations = operations.to_tuple();
             let found = parse::beside(once::judge(&operations, &spec, &asked), py)?;
             let took = started.elapsed().as_secs_f64();
-            Ok(found.map(|f| (f.legal, f.steps, f.most, f.decided, f.parts, operations, took)))
+            Ok(found.map(|f| (f.legal, f.steps, (f.decided, f.parts, f.most), operations, took)))
         })
     }
 }

@@ -4,12 +4,13 @@
 //! caller, equal numbers for equal values. A register's state is the number of its value; all others have
 //! a state of several words, or of bytes, that is itself numbered here.
 
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 
 use pyo3::PyErr;
 
+use crate::interner::{Interner, Piece};
 use crate::machine::{Machine, Role, REFUSED};
-use crate::memory::{growth_bytes, make_room, push, table_bytes, Held, Mixed, Mixer};
+use crate::memory::Held;
 use crate::problem::NONE;
 
 /// What came back from an operation that can fail: not told, or whether it did what it was asked.
@@ -144,61 +145,6 @@ impl Machine for Register {
     }
 }
 
-/// Numbers for states, which lie end to end in one array.
-pub struct Interner<T> {
-    all: Vec<T>,
-    ends: Vec<usize>,
-    first: Mixed<u64, u32>,
-    next: Vec<u32>,
-}
-
-impl<T: Copy + Eq + Hash> Interner<T> {
-    pub fn new() -> Self {
-        Interner { all: Vec::new(), ends: vec![0], first: Mixed::default(), next: Vec::new() }
-    }
-
-    /// Begin anew, and keep the room.
-    fn clear(&mut self) {
-        self.all.clear();
-        self.ends.truncate(1);
-        self.first.clear();
-        self.next.clear();
-    }
-
-    pub fn get(&self, id: u32) -> &[T] {
-        &self.all[self.ends[id as usize]..self.ends[id as usize + 1]]
-    }
-
-    pub fn number(&mut self, state: &[T]) -> u32 {
-        let mut mixer = Mixer::default();
-        state.hash(&mut mixer);
-        let digest = mixer.finish();
-        let made = self.next.len() as u32;
-        let (ends, all) = (&self.ends, &self.all);
-        let head = self.first.entry(digest).or_insert(NONE);
-        let mut at = *head;
-        while at != NONE {
-            if &all[ends[at as usize]..ends[at as usize + 1]] == state {
-                return at;
-            }
-            at = self.next[at as usize];
-        }
-        push(&mut self.next, std::mem::replace(head, made));
-        make_room(&mut self.all, state.len());
-        self.all.extend_from_slice(state);
-        push(&mut self.ends, self.all.len());
-        made
-    }
-
-    fn held(&self) -> Held {
-        let now = self.all.capacity() * std::mem::size_of::<T>()
-            + 8 * self.ends.capacity()
-            + 4 * self.next.capacity()
-            + table_bytes(&self.first);
-        Held { now, soon: growth_bytes(&self.first) }
-    }
-}
-
 /// Every object whose state is a few words.
 pub struct Words {
     pub shape: Shape,
@@ -223,7 +169,7 @@ fn yes(fits: bool) -> Effect {
 
 impl Words {
     pub fn new(shape: Shape, ops: Vec<Op>, first: &[u32]) -> Words {
-        let mut states = Interner::new();
+        let mut states = Interner::default();
         states.number(first);
         Words { shape, ops, states, made: Vec::new() }
     }
@@ -397,80 +343,101 @@ pub struct Sequence<T> {
     /// What is appended, end to end.
     tails: Vec<T>,
     states: Interner<T>,
-    /// The state after an append, by the state and the kind.
-    after: Mixed<u64, u32>,
-    made: Vec<T>,
+    /// States after an append, in places by the state and the kind, which are told beside each.
+    after: Vec<(u64, u32)>,
 }
 
-impl<T: Copy + Eq + Hash + Send + Sync> Sequence<T> {
+/// How many places there are at least for states after an append.
+const PLACES_MIN: usize = 64;
+/// No state and kind.
+const NOWHERE: (u64, u32) = (u64::MAX, NONE);
+
+impl<T: Piece + Send + Sync> Sequence<T> {
     pub fn new(ops: &[Grow<T>], first: &[T]) -> Sequence<T> {
+        let mut states = Interner::default();
+        states.number(first);
+        let numbers: Vec<u32> = ops
+            .iter()
+            .map(|op| match op {
+                Grow::Blind => NONE,
+                Grow::Get(value) | Grow::Put(value) | Grow::Append(value) => states.number(value),
+            })
+            .collect();
         let mut made = Sequence::empty();
-        made.begin(first);
-        for op in ops {
+        made.begin(&mut states);
+        for (op, number) in ops.iter().zip(numbers) {
             match op {
                 Grow::Blind => made.add_blind(),
-                Grow::Get(seen) => made.add_get(seen),
-                Grow::Put(value) => made.add_put(value),
-                Grow::Append(value) => made.add_append(value),
+                Grow::Get(_) => made.add_get(number),
+                Grow::Put(_) => made.add_put(number),
+                Grow::Append(_) => made.add_append(number),
             }
         }
         made
     }
 
     pub fn empty() -> Sequence<T> {
-        let (ops, tails, made) = (Vec::new(), Vec::new(), Vec::new());
-        Sequence { ops, tails, states: Interner::new(), after: Mixed::default(), made }
+        Sequence { ops: Vec::new(), tails: Vec::new(), states: Interner::default(), after: Vec::new() }
     }
 
-    /// Begin anew, with the room there is. Without kinds yet; they are numbered in the order in which they are added.
-    pub fn begin(&mut self, first: &[T]) {
+    /// Begin anew, with the room there is, and with states in exchange for those there were; the first has the number
+    /// 0. Without kinds yet; they are numbered in the order in which they are added.
+    pub fn begin(&mut self, states: &mut Interner<T>) {
         self.ops.clear();
         self.tails.clear();
-        self.states.clear();
-        self.states.number(first);
+        std::mem::swap(&mut self.states, states);
         self.after.clear();
+        self.after.resize(PLACES_MIN, NOWHERE);
     }
 
     pub fn add_blind(&mut self) {
         self.ops.push(Stride::Blind);
     }
 
-    pub fn add_get(&mut self, seen: &[T]) {
-        let seen = self.states.number(seen);
+    /// What sees a state.
+    pub fn add_get(&mut self, seen: u32) {
         self.ops.push(Stride::Get(seen));
     }
 
-    pub fn add_put(&mut self, value: &[T]) {
-        let value = self.states.number(value);
+    /// What sets a state.
+    pub fn add_put(&mut self, value: u32) {
         self.ops.push(Stride::Put(value));
     }
 
-    pub fn add_append(&mut self, value: &[T]) {
+    /// What appends what a state consists of.
+    pub fn add_append(&mut self, value: u32) {
         let from = self.tails.len();
-        self.tails.extend_from_slice(value);
+        self.tails.extend_from_slice(self.states.get(value));
         self.ops.push(Stride::Append { from, to: self.tails.len() });
+    }
+
+    fn appended(&mut self, state: u32, kind: u32, from: usize, to: usize) -> u32 {
+        let key = u64::from(state) << 32 | u64::from(kind);
+        let place = |count: usize| key.wrapping_mul(0x9E37_79B9_7F4A_7C15) as usize >> 7 & (count - 1);
+        let (known, reached) = self.after[place(self.after.len())];
+        if known == key {
+            return reached;
+        }
+        let reached = self.states.number_longer(state, &self.tails[from..to]);
+        if self.states.count() > self.after.len() / 2 {
+            let count = 2 * self.after.len();
+            self.after.clear();
+            self.after.resize(count, NOWHERE);
+        }
+        let place = place(self.after.len());
+        self.after[place] = (key, reached);
+        reached
     }
 }
 
-impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
+impl<T: Piece + Send + Sync> Machine for Sequence<T> {
     fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
         Ok(match self.ops[kind as usize] {
             Stride::Blind => state,
             Stride::Get(seen) if state == seen => state,
             Stride::Get(_) => REFUSED,
             Stride::Put(value) => value,
-            Stride::Append { from, to } => {
-                let key = u64::from(state) << 32 | u64::from(kind);
-                if let Some(&known) = self.after.get(&key) {
-                    return Ok(known);
-                }
-                self.made.clear();
-                self.made.extend_from_slice(self.states.get(state));
-                self.made.extend_from_slice(&self.tails[from..to]);
-                let after = self.states.number(&self.made);
-                self.after.insert(key, after);
-                after
-            }
+            Stride::Append { from, to } => self.appended(state, kind, from, to),
         })
     }
 
@@ -479,8 +446,8 @@ impl<T: Copy + Eq + Hash + Send + Sync> Machine for Sequence<T> {
     }
 
     fn held(&self) -> Held {
-        let now = self.tails.capacity() * std::mem::size_of::<T>() + table_bytes(&self.after);
-        Held { now, soon: growth_bytes(&self.after) } + self.states.held()
+        let now = self.tails.capacity() * std::mem::size_of::<T>() + 16 * self.after.capacity();
+        Held { now, soon: 0 } + self.states.held()
     }
 
     fn grows(&self) -> bool {

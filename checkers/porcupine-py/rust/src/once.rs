@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{Kind, Register, Sequence, Shape};
 use crate::operation::Operation;
-use crate::problem::{Problem, Raw};
+use crate::problem::{Problem, Raw, NONE};
 use crate::reader::{register_of, Doing, Marks, Noted, Reader, Spec, Twin};
 use crate::search::{search_in_place_of, Limits, Outcome, Run};
 use crate::zones;
@@ -62,9 +62,11 @@ pub struct Asked {
     pub memory_bytes: Option<usize>,
 }
 
-/// The operations that belong to one part: so many from a place on, and with those that failed.
+/// The operations that belong to one part: places of the first and of the last that counts, how many there are, and
+/// how many with those that failed.
 struct Lot {
-    from: usize,
+    first: u32,
+    last: u32,
     count: usize,
     operations: u32,
 }
@@ -152,17 +154,17 @@ impl<'a, 'py> Check<'a, 'py> {
     fn sort_out(&mut self, clock: &mut Clock) -> PyResult<bool> {
         let (py, marks) = (self.given.all.py(), self.given.marks);
         let count = self.given.all.len();
-        let Room { raws, order, part_of, lots, .. } = &mut *self.room;
+        let Room { raws, after, lots, .. } = &mut *self.room;
         raws.clear();
-        order.clear();
-        part_of.clear();
+        after.clear();
         lots.clear();
         if !self.asked.keyed {
-            lots.push(Lot { from: 0, count, operations: count as u32 }); // looked at when it is read
+            // Looked at when it is read.
+            lots.push(Lot { first: NONE, last: NONE, count, operations: count as u32 });
             return Ok(true);
         }
         raws.reserve(count);
-        part_of.reserve(count);
+        after.reserve(count);
         self.given.met.reserve(count);
         for (source, operation) in self.given.all.iter_borrowed().enumerate() {
             clock.tick(py)?;
@@ -172,29 +174,23 @@ impl<'a, 'py> Check<'a, 'py> {
             let key = Noted { operation, optional: false, marks, py }.element(1)?;
             let Some(part) = self.reader.key(&key)? else { return Ok(false) };
             if part as usize == lots.len() {
-                lots.push(Lot { from: 0, count: 0, operations: 0 });
+                lots.push(Lot { first: NONE, last: NONE, count: 0, operations: 0 });
             }
             let lot = &mut lots[part as usize];
             lot.operations += 1;
+            let at = raws.len() as u32;
             match timed(operation, source) {
                 Timed::Odd => return Ok(false),
                 Timed::Failed => continue,
                 Timed::Counts(raw) => raws.push(raw),
             }
             lot.count += 1;
-            part_of.push(part);
-        }
-        let mut from = 0;
-        for lot in lots.iter_mut() {
-            lot.from = from;
-            from += lot.count;
-            lot.count = 0;
-        }
-        order.resize(part_of.len(), 0);
-        for (at, &part) in part_of.iter().enumerate() {
-            let lot = &mut lots[part as usize];
-            order[lot.from + lot.count] = at as u32;
-            lot.count += 1;
+            after.push(NONE);
+            match after.get_mut(lot.last as usize) {
+                Some(after) => *after = at,
+                None => lot.first = at,
+            }
+            lot.last = at;
         }
         Ok(true)
     }
@@ -205,9 +201,13 @@ impl<'a, 'py> Check<'a, 'py> {
         part.pure.clear();
         part.columns = None;
         if self.asked.keyed {
-            let Lot { from, count, .. } = self.room.lots[number];
-            let order = &self.room.order[from..from + count];
-            part.raws.extend(order.iter().map(|&at| self.room.raws[at as usize]));
+            let Lot { first, count, .. } = self.room.lots[number];
+            part.raws.reserve(count);
+            let mut at = first;
+            while at != NONE {
+                part.raws.push(self.room.raws[at as usize]);
+                at = self.room.after[at as usize];
+            }
         }
         if number > 0 && !self.reader.begin()? {
             return Ok(false);
@@ -221,7 +221,7 @@ impl<'a, 'py> Check<'a, 'py> {
                     part.motor = Motor::Text(Sequence::empty());
                 }
                 if let Motor::Text(text) = &mut part.motor {
-                    self.reader.text_machine(&self.room.met, text)?;
+                    self.reader.text_machine(&self.room.met, text);
                 }
             }
             Twin::Words(Shape::Register, _) => {

@@ -134,12 +134,12 @@ pub fn gated<'py>(operations: &[Timed<'py>], spec: &Spec<'py>, clock: &mut Clock
             let mut ops = Vec::with_capacity(codes.len());
             for Entry { call, ret, op: TextCode(code) } in codes {
                 let (doing, number, _) = decoded(code);
-                let string = || reader.string(number, &mut [0; 16]).map(Box::from);
+                let string = || reader.string(number).into();
                 let op = match doing {
                     BLIND => Grow::Blind,
-                    READ => Grow::Get(string()?),
-                    WRITE => Grow::Put(string()?),
-                    _ => Grow::Append(string()?),
+                    READ => Grow::Get(string()),
+                    WRITE => Grow::Put(string()),
+                    _ => Grow::Append(string()),
                 };
                 ops.push(Entry { call, ret, op });
             }
@@ -204,7 +204,7 @@ pub fn native<'py>(
             };
             let pure = ops.iter().map(Kind::pure).collect();
             let mut machine = Sequence::empty();
-            reader.text_machine(&ops, &mut machine)?;
+            reader.text_machine(&ops, &mut machine);
             Ok(Some(Parsed { raws, pure, machine: Box::new(machine) }))
         }
         Twin::List => {

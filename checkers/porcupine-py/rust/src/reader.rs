@@ -9,6 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
 use crate::codes::{code, decoded, TextCode, APPEND, BLIND, MAY_SWAP, NO_SWAP, READ, SAW, SWAP, WRITE};
+use crate::interner::Interner;
 use crate::machine::Machine;
 use crate::native::{counter_words, Got, Grow, Op, Register, Sequence, Shape, Told, Words};
 use crate::operation::Operation;
@@ -158,11 +159,12 @@ impl<'py> Doing<'py> for Noted<'_, 'py> {
 pub struct ReaderRoom {
     values: Box<ValuesRoom>,
     keys: Box<ValuesRoom>,
+    strings: Interner<u8>,
 }
 
 impl ReaderRoom {
     pub fn held_bytes(&self) -> usize {
-        self.values.held_bytes() + self.keys.held_bytes()
+        self.values.held_bytes() + self.keys.held_bytes() + self.strings.held().now
     }
 }
 
@@ -171,6 +173,8 @@ pub struct Reader<'py, 'm> {
     marks: &'m Marks,
     values: Values<'py>,
     keys: Values<'py>,
+    /// In place of values, where these are strings and nothing else. The first state has the number 0.
+    strings: Interner<u8>,
     names: Names<'py>,
     spec: &'m Spec<'py>,
     pub twin: Twin,
@@ -192,6 +196,7 @@ impl<'py, 'm> Reader<'py, 'm> {
             marks: Marks::get(py)?,
             values: Values::within(py, room.values),
             keys: Values::within(py, room.keys),
+            strings: room.strings,
             names: Names::new(),
             spec,
             twin,
@@ -202,6 +207,10 @@ impl<'py, 'm> Reader<'py, 'm> {
     /// Forget the values read so far: another part has its own. False for a first state that the twin does not know.
     pub fn begin(&mut self) -> PyResult<bool> {
         self.values.clear();
+        if let Twin::Text = self.twin {
+            self.strings.clear();
+            self.strings.number(text(&self.spec.initial)?.as_bytes());
+        }
         // The initial value has the number 0.
         let numbered = matches!(self.twin, Twin::Words(Shape::Register | Shape::Registers, _));
         Ok(!numbered || self.value(&self.spec.initial)?.is_some())
@@ -209,7 +218,8 @@ impl<'py, 'm> Reader<'py, 'm> {
 
     /// The room that its values took, for another.
     pub fn into_room(self) -> ReaderRoom {
-        ReaderRoom { values: self.values.into_room(), keys: self.keys.into_room() }
+        let (values, keys) = (self.values.into_room(), self.keys.into_room());
+        ReaderRoom { values, keys, strings: self.strings }
     }
 
     /// None where values that must have an order have none.
@@ -232,24 +242,23 @@ impl<'py, 'm> Reader<'py, 'm> {
         Ok(Some(Box::new(Words::new(shape, ops, &first))))
     }
 
-    /// The machine of operations on strings, by their codes, in place of another.
-    pub fn text_machine(&self, codes: &[TextCode], made: &mut Sequence<u8>) -> PyResult<()> {
-        made.begin(text(&self.spec.initial)?.as_bytes());
+    /// The machine of operations on strings, by their codes, in place of another. It takes the strings that were read.
+    pub fn text_machine(&mut self, codes: &[TextCode], made: &mut Sequence<u8>) {
+        made.begin(&mut self.strings);
         for &TextCode(code) in codes {
             let (doing, number, _) = decoded(code);
             match doing {
                 BLIND => made.add_blind(),
-                READ => made.add_get(self.string(number, &mut [0; 16])?),
-                WRITE => made.add_put(self.string(number, &mut [0; 16])?),
-                _ => made.add_append(self.string(number, &mut [0; 16])?),
+                READ => made.add_get(number),
+                WRITE => made.add_put(number),
+                _ => made.add_append(number),
             }
         }
-        Ok(())
     }
 
-    /// The UTF-8 of the string of a number, in the given place if that is long enough.
-    pub fn string<'a>(&'a self, number: u32, place: &'a mut [u8; 16]) -> PyResult<&'a [u8]> {
-        self.values.text(number, place)
+    /// The UTF-8 of the string of a number.
+    pub fn string(&self, number: u32) -> &[u8] {
+        self.strings.get(number)
     }
 
     /// How many different values were read.
@@ -464,10 +473,17 @@ impl<'py, 'm> Reader<'py, 'm> {
             Name::Append => (APPEND, doing.element(1 + self.spec.skip)?),
             _ => return Ok(None),
         };
-        if !string.is_text() {
-            return Ok(None);
-        }
-        Ok(self.values.number_of(&string)?.map(|number| code(does, number, 0)))
+        let number = match &string {
+            Value::Plain(glance) => match glance.text(&mut [0; 16]) {
+                Some(short) => self.strings.number(short),
+                None => return Ok(None),
+            },
+            Value::Object(object) => match object.cast_exact::<PyString>() {
+                Ok(text) => self.strings.number(text.to_str()?.as_bytes()),
+                Err(_) => return Ok(None),
+            },
+        };
+        Ok(Some(code(does, number, 0)))
     }
 
     /// An operation on a register as one number: what it does, and the numbers of its values.

@@ -1,6 +1,5 @@
 //! Numbers in place of Python's values, equal for equal ones, and the names of operations.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString};
 
@@ -29,15 +28,6 @@ pub enum Value<'py> {
 }
 
 impl<'py> Value<'py> {
-    /// Whether it is a string and no other object.
-    #[inline(always)]
-    pub fn is_text(&self) -> bool {
-        match self {
-            Value::Plain(glance) => glance.is_text(),
-            Value::Object(object) => object.is_exact_instance_of::<PyString>(),
-        }
-    }
-
     #[inline(always)]
     pub fn truth(&self) -> Option<bool> {
         match self {
@@ -117,15 +107,6 @@ impl<'py> Values<'py> {
     pub fn object(&self, number: u32) -> PyResult<Bound<'py, PyAny>> {
         let (glance, object) = self.room.known[number as usize];
         self.objects.get(object as usize).map_or_else(|| glance.object(self.py), |object| Ok(object.clone()))
-    }
-
-    /// The UTF-8 of the string of a number, in the given place if that is long enough; an error for what is no string.
-    pub fn text<'a>(&'a self, number: u32, place: &'a mut [u8; 16]) -> PyResult<&'a [u8]> {
-        let (glance, object) = self.room.known[number as usize];
-        match self.objects.get(object as usize) {
-            Some(object) => Ok(object.cast_exact::<PyString>()?.to_str()?.as_bytes()),
-            None => glance.text(place).ok_or_else(|| PyTypeError::new_err("a string was expected")),
-        }
     }
 
     /// None for a value that differs from itself.

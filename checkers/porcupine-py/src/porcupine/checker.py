@@ -41,6 +41,9 @@ FIRST_BUDGET_STEPS: Final = 2_000
 ORDERS_AFTER_GATE_STEPS: Final = 100_000
 
 
+_NO_NUMBER: Final = "timeout_s is not a number; give seconds, or None for no limit"
+
+
 class CheckResult(StrEnum):
     """Porcupine's three answers."""
 
@@ -71,13 +74,15 @@ def check(
     the timeout or 50 ms, whichever is more, or 10 s if there was no timeout.
     Raises HistoryError and ModelError for questions without a sense, and whatever the model raises.
     """
-    deadline, most_bytes = _deadline(timeout_s), memory_limit_bytes(memory_bytes)
+    started, most_bytes = monotonic(), memory_limit_bytes(memory_bytes)
+    if timeout_s is not None and isnan(timeout_s):
+        raise HistoryError(_NO_NUMBER)
     if step_limit is None and prefer in ("auto", "search"):
         gate = prefer == "auto"
-        if found := judged_at_once(history, model, deadline, most_bytes, gate, _parts):
+        if found := judged_at_once(history, model, timeout_s, most_bytes, gate, _parts):
             return found
-    result, _ = _check(history, model, Limits(deadline, most_bytes, step_limit), prefer)
-    return result
+    limits = Limits(deadline_of(timeout_s, started), most_bytes, step_limit)
+    return _check(history, model, limits, prefer)[0]
 
 
 def check_verbose(
@@ -170,13 +175,9 @@ _CHECK_RESULTS: Final[Mapping[Verdict, CheckResult]] = {
 
 
 def _limits(timeout_s: float | None, memory_bytes: MemoryLimit, step_limit: int | None) -> Limits:
-    return Limits(_deadline(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
-
-
-def _deadline(timeout_s: float | None) -> float | None:
     if timeout_s is not None and isnan(timeout_s):
-        raise HistoryError("timeout_s is not a number; give seconds, or None for no limit")
-    return deadline_of(timeout_s)
+        raise HistoryError(_NO_NUMBER)
+    return Limits(deadline_of(timeout_s), memory_limit_bytes(memory_bytes), step_limit)
 
 
 def _decided(result: Result) -> bool:

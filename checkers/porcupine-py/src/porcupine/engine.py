@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from porcupine.errors import PorcupineError
 
 VARIABLE: Final = "PORCUPINE_CORE"
-API: Final = 6  # as in rust/src/lib.rs: a core left over from an older build is not used
+API: Final = 7  # as in rust/src/lib.rs: a core left over from an older build is not used
 CHOICES: Final = ("", "python", "rust")
 
 

@@ -44,9 +44,7 @@ class TimeIsUp(Exception):
 
 def memory_limit_bytes(asked: MemoryLimit) -> int | None:
     """The limit in bytes; None for none."""
-    if isinstance(asked, DefaultMemory):
-        return default_memory_bytes()
-    return asked
+    return default_memory_bytes() if isinstance(asked, DefaultMemory) else asked
 
 
 @cache
@@ -142,9 +140,9 @@ def witness_seconds(deadline: float | None, now: float) -> float:
     return WITNESS_SECONDS if deadline is None else max(deadline - now, WITNESS_LEAST_SECONDS)
 
 
-def deadline_of(timeout_s: float | None) -> float | None:
-    """A timeout from now on as a deadline; 0 and None mean none."""
-    return monotonic() + timeout_s if timeout_s else None
+def deadline_of(timeout_s: float | None, since: float | None = None) -> float | None:
+    """A timeout as a deadline, from `since` or else from now on; 0 and None mean none."""
+    return (monotonic() if since is None else since) + timeout_s if timeout_s else None
 
 
 def is_over(deadline: float | None) -> bool:

@@ -7,21 +7,23 @@ the ordinary or takes long, the ordinary way is gone from the beginning; so noth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from time import monotonic
 from typing import Any, Final
 
 from porcupine.engine import compiled
 from porcupine.history import Event, Operation
 from porcupine.limits import Limits, witness_seconds
 from porcupine.model import LocalGate, Model
-from porcupine.result import PartResult, Progress, Result
+from porcupine.result import PartResult, Progress, Result, Verdict
 
 Parts = Callable[[list[Operation], Model, Limits, bool], tuple[PartResult, ...]]
 MOST_BYTES: Final = 2**62  # what the core takes as a number of bytes
 
-# The last model asked about in each of two ways (with its gate, without), and the core's own question for it.
-_asked: dict[bool, tuple[Model | None, Any]] = {True: (None, None), False: (None, None)}
+# The last model asked about in each of two ways (with its gate, without), the core's own question for it, and whether
+# its parts are told as one.
+_asked: dict[bool, tuple[Model | None, Any, bool]] = {
+    True: (None, None, False),
+    False: (None, None, False),
+}
 
 
 def _question(model: Model, asks_gate: bool) -> Any:
@@ -42,53 +44,38 @@ def _question(model: Model, asks_gate: bool) -> Any:
 def judged_at_once(
     history: Sequence[Operation] | Sequence[Event],
     model: Model,
-    deadline: float | None,
+    timeout_s: float | None,
     memory_bytes: int | None,
     asks_gate: bool,
     parts: Parts,
 ) -> Result | None:
-    """The verdict, or None where the ordinary way has to be gone. `deadline` is a time.monotonic() value.
+    """The verdict, or None where the ordinary way has to be gone. 0 and None as `timeout_s` mean no limit.
 
     What more a result shows is for `parts` to work out, when somebody asks; it finds the same again. A small history
-    takes the core less than 10 us, so that here every call counts.
+    takes the core less than 5 us, so that here every call counts.
     """
     if compiled is None or type(history) is not list:
         return None
-    known, question = _asked[asks_gate]
+    known, question, as_one = _asked[asks_gate]
     if known is not model:
-        question = _question(model, asks_gate)
-        _asked[asks_gate] = (model, question)
+        question, as_one = _question(model, asks_gate), isinstance(model.gate, LocalGate)
+        _asked[asks_gate] = (model, question, as_one)
     if question is None:
         return None
-    found = question.judge(
-        history,
-        None if deadline is None else deadline - monotonic(),
-        memory_bytes
-        if memory_bytes is None or 0 <= memory_bytes <= MOST_BYTES
-        else min(max(memory_bytes, 0), MOST_BYTES),
-    )
+    if memory_bytes is not None and not 0 <= memory_bytes <= MOST_BYTES:
+        memory_bytes = min(max(memory_bytes, 0), MOST_BYTES)
+    found = question.judge(history, timeout_s or None, memory_bytes)
     if found is None:
         return None
-    legal, steps, most, decided, count, snapshot, seconds = found
-    if isinstance(model.gate, LocalGate):  # one part, which its gate decided
-        steps, most, decided, count = 0, len(snapshot) if legal else 0, 1, 1
-    work_out = partial(
-        _worked_out, parts, snapshot, model, asks_gate, deadline, monotonic(), memory_bytes
-    )
-    progress = Progress(decided, count, most)
-    return Result("ok" if legal else "illegal", None, progress, work_out, steps, seconds)
+    legal, steps, numbers, snapshot, seconds = found
+    if as_one:  # one part, which its gate decided
+        steps, numbers = 0, (1, 1, len(snapshot) if legal else 0)
 
+    def work_out() -> tuple[PartResult, ...]:
+        # What decided it takes no longer a second time: its limits need not be asked again.
+        allowed = witness_seconds(timeout_s or None, seconds)
+        limits = Limits(memory_bytes=memory_bytes, witness_s=allowed)
+        return parts(list(snapshot), model, limits, asks_gate)
 
-def _worked_out(
-    parts: Parts,
-    snapshot: tuple[Operation, ...],
-    model: Model,
-    asks_gate: bool,
-    deadline: float | None,
-    ended: float,
-    memory_bytes: int | None,
-) -> tuple[PartResult, ...]:
-    # What decided it takes no longer a second time: its limits need not be asked again.
-    allowed = witness_seconds(deadline, ended)
-    limits = Limits(memory_bytes=memory_bytes, witness_s=allowed)
-    return parts(list(snapshot), model, limits, asks_gate)
+    verdict: Verdict = "ok" if legal else "illegal"
+    return Result(verdict, None, Progress._make(numbers), work_out, steps, seconds)

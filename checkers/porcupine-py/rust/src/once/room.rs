@@ -11,7 +11,7 @@ use crate::search::Run;
 
 /// What is kept for the next check: at most so many parts' room, and no more than this for each of its tables.
 const SPARES_MAX: usize = 2;
-const SPARE_BYTES: usize = 1 << 17;
+const SPARE_BYTES: usize = 1 << 19;
 
 /// Room that one part after the other takes.
 #[derive(Default)]
@@ -47,9 +47,8 @@ pub(super) struct Room {
     pub(super) met: Vec<TextCode>,
     /// Operations that count; what they do is not read yet.
     pub(super) raws: Vec<Raw>,
-    /// Their parts, and their places in `raws`, part by part.
-    pub(super) part_of: Vec<u32>,
-    pub(super) order: Vec<u32>,
+    /// The place of the next of the same part, or NONE.
+    pub(super) after: Vec<u32>,
     pub(super) lots: Vec<Lot>,
 }
 
@@ -68,7 +67,7 @@ impl Room {
             self.codes.held_bytes(),
             8 * self.met.capacity(),
             std::mem::size_of::<Raw>() * self.raws.capacity(),
-            8 * self.part_of.capacity(),
+            4 * self.after.capacity(),
             std::mem::size_of::<Lot>() * self.lots.capacity(),
         ];
         if held.iter().all(|&bytes| bytes <= SPARE_BYTES) {
