@@ -239,6 +239,16 @@ impl<K: std::hash::Hash + Eq + Copy> Memo<K> {
         self.entries.clear();
     }
 
+    /// Whether it was noted, where nothing but the key tells configurations apart.
+    pub fn knows(&self, key: &K) -> bool {
+        self.first.contains_key(key)
+    }
+
+    /// Note it, where nothing but the key tells configurations apart.
+    pub fn note(&mut self, key: K) {
+        self.first.insert(key, NONE);
+    }
+
     /// Note a configuration. False when one that can do as much is known.
     pub fn admit(&mut self, key: K, used: u32, rows: &Rows) -> bool {
         if rows.width == 0 {

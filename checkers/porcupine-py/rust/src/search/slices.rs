@@ -129,7 +129,7 @@ impl<const N: usize> Sliced<N> {
             fresh: Vec::new(),
         });
         deep.stack.push(Frame { config: start, cursor: 0, grew: false });
-        deep.memo.admit((start.e, start.state, start.done()), 0, &core.rows);
+        deep.admit(&start, core);
         Ok((Some(deep), false))
     }
 

@@ -139,7 +139,19 @@ impl Watch {
 
 impl<const N: usize> Deep<N> {
     pub(super) fn admit(&mut self, made: &Config<N>, core: &Core<N>) -> bool {
-        self.memo.admit((made.e, made.state, made.done()), made.used, &core.rows)
+        let key = (made.e, made.state, made.done());
+        if core.rows.width == 0 {
+            // None that is still followed can be met again, for it grows all the way: they are noted as they are left.
+            return !self.memo.knows(&key);
+        }
+        self.memo.admit(key, made.used, &core.rows)
+    }
+
+    /// Leave the configuration that was followed last, with nothing left to try.
+    fn leave(&mut self, core: &Core<N>) {
+        if let (Some(Frame { config, .. }), 0) = (self.stack.pop(), core.rows.width) {
+            self.memo.note((config.e, config.state, config.done()));
+        }
     }
 
     pub(super) fn run(
@@ -164,7 +176,7 @@ impl<const N: usize> Deep<N> {
                 if !top.grew {
                     core.dead_end(&config);
                 }
-                self.stack.pop();
+                self.leave(core);
                 continue;
             };
             if optional {
