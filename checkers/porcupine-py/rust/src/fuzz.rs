@@ -441,8 +441,8 @@ fn up_to(raws: &[Raw], problem: &Problem, returns: u32) -> Vec<Raw> {
     cut
 }
 
-/// What is wrong with the search's answer, if something is. Every third history is searched in slices, every
-/// seventh by place alone, as when there is no memory to search depth first, and sometimes narrowly at first.
+/// What is wrong with the search's answer, if something is. Every third history is searched in slices, three of
+/// seven by place alone, as when there is no memory to search depth first, and sometimes narrowly at first.
 fn judge<O: Asking>(
     raws: &[Raw],
     ops: &[O],
@@ -461,7 +461,7 @@ fn judge<O: Asking>(
     let mut machine = (kit.machine)(ops.to_vec());
     let mut pulse = || Ok(());
     let mut slice = 0;
-    if number % 7 == 0 {
+    if number % 7 < 3 {
         search.by_place([1, 2, 256][(number / 7 % 3) as usize]);
     }
     let found = loop {

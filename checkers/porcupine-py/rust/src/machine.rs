@@ -32,6 +32,11 @@ pub trait Machine: Send + Sync {
         None
     }
 
+    /// All states it may be in, where these are few and known.
+    fn states(&self) -> Option<Vec<u32>> {
+        None
+    }
+
     /// What its states take.
     fn held(&self) -> Held;
 

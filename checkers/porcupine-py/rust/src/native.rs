@@ -140,6 +140,14 @@ impl Machine for Register {
         }
     }
 
+    fn states(&self) -> Option<Vec<u32>> {
+        let mut found = vec![0];
+        found.extend((0..self.ops.len() as u32).filter_map(|kind| Some(self.sets(kind)?.0)));
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
+    }
+
     fn held(&self) -> Held {
         Held::default()
     }

@@ -17,12 +17,15 @@
 //! Two strategies take turns: depth first, which is quick to find an order, and one that goes by place, which is
 //! quick to find that there is none and forgets each place as it leaves it. The latter is thrift.rs where each optional
 //! operation sets a state, as those of registers do (it finds orders, too, where depth first squanders what it will need,
-//! and has a reduction R7 of its own); elsewhere it is Wide.
+//! and has a reduction R7 of its own); elsewhere it is Wide. Before it goes over all places, window.rs looks at those
+//! before the one at which depth first is stuck.
 
 mod orders;
 mod slices;
+mod steady;
 mod strategies;
 mod thrift;
+mod window;
 
 use std::time::Instant;
 

@@ -1,12 +1,10 @@
 //! A search that stops and goes on: the two strategies take turns, and what they know outlives a run.
 
-use std::collections::BTreeMap;
-
 use pyo3::PyErr;
 
 use super::orders::collect;
-use super::strategies::{Deep, Frame, Place, Steady, Watch, Wide};
-use super::thrift::{Thrift, WIDTH};
+use super::steady::Steady;
+use super::strategies::{Deep, Frame, Watch};
 use super::{Core, Final, Foresight, Limits, Outcome, Spare, Table};
 use crate::machine::Machine;
 use crate::memory::{Held, Memo, Mixed, Rows};
@@ -30,7 +28,7 @@ struct Standing<const N: usize> {
     partial_work: u64,
     longest: Vec<(u32, u32)>,
     deep: Option<Deep<N>>,
-    wide: Option<Steady<N>>,
+    steady: Steady<N>,
     deep_turn: bool,
     turn_ends: u64,
     turn_steps: u64,
@@ -93,7 +91,7 @@ struct Sliced<const N: usize> {
     target: u32,
     partials: bool,
     place_alone: bool,
-    width: usize,
+    width: Option<usize>,
     standing: Option<Standing<N>>,
     spare: Spare,
     spare_deep: Option<Deep<N>>,
@@ -102,16 +100,7 @@ struct Sliced<const N: usize> {
 impl<const N: usize> Sliced<N> {
     fn new(kinds: usize, target: u32, partials: bool) -> Self {
         let (spare, spare_deep) = (Spare::default(), None);
-        Sliced {
-            kinds,
-            target,
-            partials,
-            place_alone: false,
-            width: WIDTH,
-            standing: None,
-            spare,
-            spare_deep,
-        }
+        Sliced { kinds, target, partials, place_alone: false, width: None, standing: None, spare, spare_deep }
     }
 
     fn begin(&mut self, core: &mut Core<N>) -> Result<(Option<Deep<N>>, bool), PyErr> {
@@ -132,18 +121,6 @@ impl<const N: usize> Sliced<N> {
         deep.admit(&start, core);
         Ok((Some(deep), false))
     }
-
-    fn wide(core: &mut Core<N>, width: usize) -> Result<Steady<N>, PyErr> {
-        if let Some(thrift) = Thrift::new(core, width)? {
-            return Ok(Steady::Thrift(thrift));
-        }
-        let start = core.start()?;
-        let mut place = Place::new();
-        place.memo.admit((start.state, start.done()), 0, &core.rows);
-        place.configs.push(start);
-        place.grew.push(false);
-        Ok(Steady::Wide(Wide { places: BTreeMap::from([(start.e, place)]) }))
-    }
 }
 
 impl<const N: usize> Run for Sliced<N> {
@@ -155,7 +132,7 @@ impl<const N: usize> Run for Sliced<N> {
     ) -> Result<Outcome, PyErr> {
         let (first, spare) = (self.standing.is_none(), std::mem::take(&mut self.spare));
         let mut core = Core::<N>::new(problem, machine, self.kinds, self.target, self.partials, first, spare);
-        let (mut deep, mut wide, mut deep_turn, mut turn_ends, mut turn_steps);
+        let (mut deep, mut steady, mut deep_turn, mut turn_ends, mut turn_steps);
         match self.standing.take() {
             None => {
                 // Depth first has this many steps to itself before the other begins.
@@ -163,12 +140,12 @@ impl<const N: usize> Run for Sliced<N> {
                 turn_ends = turn_steps;
                 let (made, done) = self.begin(&mut core)?;
                 if made.is_none() {
-                    self.keep(core, None, None, true, 0, 0);
+                    self.keep(core, None, Steady::new(None), true, 0, 0);
                     return Ok(if done { Outcome::Ok } else { Outcome::Illegal });
                 }
                 deep = made.filter(|_| !self.place_alone);
                 deep_turn = deep.is_some();
-                wide = None;
+                steady = Steady::new(self.width);
             }
             Some(s) => {
                 core.table = s.table;
@@ -184,7 +161,7 @@ impl<const N: usize> Run for Sliced<N> {
                 core.partial_work = s.partial_work;
                 core.longest = s.longest;
                 deep = s.deep;
-                wide = s.wide;
+                steady = s.steady;
                 deep_turn = s.deep_turn;
                 turn_ends = s.turn_ends;
                 turn_steps = s.turn_steps;
@@ -199,22 +176,15 @@ impl<const N: usize> Run for Sliced<N> {
                 }
                 pause = pause.min(steps);
             }
-            let result = match (&mut deep, &mut wide) {
-                (Some(d), _) if deep_turn => d.run(&mut core, limits, pause, &mut watch),
-                (d, Some(w)) => w.run(&mut core, limits, pause, &mut watch, d.as_mut()),
-                (_, None) => match Self::wide(&mut core, self.width) {
-                    Ok(made) => {
-                        wide = Some(made);
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                },
+            let result = match &mut deep {
+                Some(deep) if deep_turn => deep.run(&mut core, limits, pause, &mut watch),
+                deep => steady.run(&mut core, limits, pause, &mut watch, deep.as_mut(), self.place_alone),
             };
             match result {
                 Ok(Outcome::Pause) if core.steps >= turn_ends => {
                     if deep.is_some() {
                         deep_turn = !deep_turn;
-                        if !deep_turn && wide.is_some() {
+                        if !deep_turn && steady.begun() {
                             turn_steps *= 2;
                         }
                     }
@@ -224,16 +194,14 @@ impl<const N: usize> Run for Sliced<N> {
                     // By place needs far less: it gets all the room, and the turn.
                     deep = None;
                     deep_turn = false;
-                    if wide.is_none() {
+                    if !steady.begun() {
                         core.forget_orders();
                     }
                 }
                 Ok(Outcome::Memory) => {
                     // Configurations that led nowhere may have left much behind.
                     let before = core.held().now;
-                    if let Some(wide) = &mut wide {
-                        wide.collect_orders(&mut core);
-                    }
+                    steady.collect_orders(&mut core);
                     if before - core.held().now < before / WORTH_IT {
                         break Ok(Outcome::Memory);
                     }
@@ -241,13 +209,13 @@ impl<const N: usize> Run for Sliced<N> {
                 other => break other,
             }
         };
-        self.keep(core, deep, wide, deep_turn, turn_ends, turn_steps);
+        self.keep(core, deep, steady, deep_turn, turn_ends, turn_steps);
         outcome
     }
 
     fn by_place(&mut self, width: usize) {
         self.place_alone = true;
-        self.width = width;
+        self.width = Some(width);
     }
 
     fn steps(&self) -> u64 {
@@ -297,7 +265,7 @@ impl<const N: usize> Run for Sliced<N> {
     fn forget(&mut self) {
         if let Some(s) = &mut self.standing {
             s.deep = None;
-            s.wide = None;
+            s.steady = Steady::new(None);
             s.table.flat = Vec::new();
             s.table.rest = Mixed::default();
             s.rows.words = Vec::new();
@@ -342,14 +310,12 @@ impl<const N: usize> Sliced<N> {
         &mut self,
         core: Core<N>,
         deep: Option<Deep<N>>,
-        wide: Option<Steady<N>>,
+        steady: Steady<N>,
         deep_turn: bool,
         turn_ends: u64,
         turn_steps: u64,
     ) {
-        let held = core.held()
-            + deep.as_ref().map_or(Held::default(), Deep::held)
-            + wide.as_ref().map_or(Held::default(), Steady::held);
+        let held = core.held() + deep.as_ref().map_or(Held::default(), Deep::held) + steady.held();
         self.standing = Some(Standing {
             table: core.table,
             rows: core.rows,
@@ -364,7 +330,7 @@ impl<const N: usize> Sliced<N> {
             partial_work: core.partial_work,
             longest: core.longest,
             deep,
-            wide,
+            steady,
             deep_turn,
             turn_ends,
             turn_steps,

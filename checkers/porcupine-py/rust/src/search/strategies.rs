@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use pyo3::PyErr;
 
-use super::thrift::Thrift;
 use super::{Config, Core, Held, Limits, Outcome};
 use crate::memory::{push, Bits, Memo};
 use crate::resident::resident_bytes;
@@ -49,45 +48,6 @@ pub(super) struct Place<const N: usize> {
 impl<const N: usize> Place<N> {
     pub(super) fn new() -> Self {
         Place { configs: Vec::new(), grew: Vec::new(), memo: Memo::new(), at: 0, cursor: 0 }
-    }
-}
-
-/// What takes turns with depth first.
-pub(super) enum Steady<const N: usize> {
-    Wide(Wide<N>),
-    Thrift(Thrift<N>),
-}
-
-impl<const N: usize> Steady<N> {
-    pub(super) fn run(
-        &mut self,
-        core: &mut Core<N>,
-        limits: &mut Limits,
-        pause: u64,
-        watch: &mut Watch,
-        deep: Option<&mut Deep<N>>,
-    ) -> Result<Outcome, PyErr> {
-        match self {
-            Steady::Wide(wide) => {
-                wide.run(core, limits, pause, watch, deep.map_or(Held::default(), |d| d.held()))
-            }
-            Steady::Thrift(thrift) => thrift.run(core, limits, pause, watch, deep),
-        }
-    }
-
-    /// When nobody searches depth first any more.
-    pub(super) fn collect_orders(&mut self, core: &mut Core<N>) {
-        match self {
-            Steady::Wide(wide) => wide.collect_orders(core),
-            Steady::Thrift(thrift) => thrift.collect_orders(core, None),
-        }
-    }
-
-    pub(super) fn held(&self) -> Held {
-        match self {
-            Steady::Wide(wide) => wide.held(),
-            Steady::Thrift(thrift) => thrift.held(),
-        }
     }
 }
 

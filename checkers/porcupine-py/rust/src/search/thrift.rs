@@ -44,7 +44,7 @@ const AGAIN: u32 = 1 << 31;
 const ORDERS: usize = 1 << 20;
 
 /// Optional operations of one kind, by call.
-struct Supply {
+pub(super) struct Supply {
     kind: u32,
     operations: Vec<u32>,
     sets: u32,
@@ -65,9 +65,9 @@ struct Entry<const N: usize> {
 }
 
 /// How often something was used again, and how many optional operations were used.
-type Price = (u32, u32);
+pub(super) type Price = (u32, u32);
 
-struct Stop<const N: usize> {
+pub(super) struct Stop<const N: usize> {
     entries: Vec<Entry<N>>,
     /// How many of each kind each entry used.
     used: Vec<u16>,
@@ -79,22 +79,29 @@ struct Stop<const N: usize> {
 }
 
 pub(super) struct Thrift<const N: usize> {
-    supplies: Vec<Supply>,
+    pub(super) supplies: Vec<Supply>,
     /// By position among the optional operations.
     supply_of: Vec<u32>,
     counted: u32,
-    places: BTreeMap<u32, Stop<N>>,
+    pub(super) places: BTreeMap<u32, Stop<N>>,
     width: usize,
     dropped: bool,
     /// The place the pass has come to.
     last: u32,
     orders: usize,
     /// What the next configuration would have used.
-    made: Vec<u16>,
+    pub(super) made: Vec<u16>,
+    /// The place to come to.
+    pub(super) end: u32,
+    /// Whether this is but a look back, see window.rs: then no configuration belongs to an order.
+    pub(super) looks_back: bool,
+    /// The step at which the look back is given up, and whether it found nothing.
+    pub(super) give_up: u64,
+    pub(super) spent: bool,
 }
 
 impl<const N: usize> Stop<N> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Stop {
             entries: Vec::new(),
             used: Vec::new(),
@@ -111,7 +118,13 @@ impl<const N: usize> Stop<N> {
     }
 
     /// Note a configuration. False when one that can do as much, no dearer, is known.
-    fn admit(&mut self, config: Config<N>, price: Price, used: &[u16], supplies: &[Supply]) -> bool {
+    pub(super) fn admit(
+        &mut self,
+        config: Config<N>,
+        price: Price,
+        used: &[u16],
+        supplies: &[Supply],
+    ) -> bool {
         let key = (config.state, config.taken);
         let head = self.first.get(&key).copied().unwrap_or(NONE);
         let mut at = head;
@@ -201,7 +214,17 @@ impl<const N: usize> Thrift<N> {
     /// None where it does not apply: without optional operations, or where one may lead to states without end.
     pub(super) fn new(core: &mut Core<N>, width: usize) -> Result<Option<Self>, PyErr> {
         let Some((supplies, supply_of)) = supplies(core.problem, core.machine) else { return Ok(None) };
-        let mut made = Thrift {
+        if supplies.is_empty() {
+            return Ok(None);
+        }
+        let mut made = Thrift::of(supplies, supply_of, width);
+        made.end = core.target;
+        made.begin(core)?;
+        Ok(Some(made))
+    }
+
+    pub(super) fn of(supplies: Vec<Supply>, supply_of: Vec<u32>, width: usize) -> Self {
+        Thrift {
             made: vec![0; supplies.len()],
             supplies,
             supply_of,
@@ -211,9 +234,11 @@ impl<const N: usize> Thrift<N> {
             dropped: false,
             last: NONE,
             orders: ORDERS,
-        };
-        made.begin(core)?;
-        Ok(Some(made))
+            end: 0,
+            looks_back: false,
+            give_up: u64::MAX,
+            spent: false,
+        }
     }
 
     /// Begin a pass.
@@ -259,7 +284,11 @@ impl<const N: usize> Thrift<N> {
                 continue;
             };
             let e = *entry.key();
-            if e == core.target {
+            if self.looks_back && (e == self.end || core.steps >= self.give_up) {
+                self.spent = true;
+                return Ok(Outcome::Pause);
+            }
+            if e == self.end {
                 let best = entry.get().entries.iter().min_by_key(|entry| entry.price);
                 let node = best.map_or(NONE, |entry| entry.config.node);
                 self.keep_account(core, node);
@@ -278,7 +307,7 @@ impl<const N: usize> Thrift<N> {
                     core.dead_end(&entry.config);
                 }
                 entry.remove();
-                if core.nodes.len() > self.orders {
+                if core.nodes.len() > self.orders && !self.looks_back {
                     self.collect_orders(core, deep.as_deref_mut());
                     self.orders = 2 * core.nodes.len() + ORDERS;
                 }
@@ -312,12 +341,12 @@ impl<const N: usize> Thrift<N> {
                         continue;
                     }
                     next.state = core.step(config.state, supply.kind)?;
-                    price.1 += 1;
+                    price.1 += u32::from(!self.looks_back);
                     if left {
                         self.made[lane] += 1;
                         core.extend(&mut next, supply.operations[used as usize]);
                     } else {
-                        price.0 += 1;
+                        price.0 += u32::from(!self.looks_back);
                         core.extend(&mut next, supply.operations[0] | AGAIN);
                     }
                     next.state != REFUSED
@@ -331,8 +360,15 @@ impl<const N: usize> Thrift<N> {
                     return Ok(core.arrived(&next));
                 }
             }
-            let goal =
-                if !made || next.e == e { stop } else { self.places.entry(next.e).or_insert_with(Stop::new) };
+            let goal = if !made || next.e == e {
+                stop
+            } else {
+                self.places.entry(next.e.min(self.end)).or_insert_with(Stop::new)
+            };
+            if self.looks_back {
+                next.node = NONE;
+                core.back_to(nodes, words);
+            }
             if made && goal.admit(next, price, &self.made, &self.supplies) {
                 if price.0 == 0 {
                     core.note_depth(&next);
@@ -412,7 +448,7 @@ fn outdone<const N: usize>(
 }
 
 /// The optional operations by kind, and the kind of each. None where this search does not apply.
-fn supplies(problem: &Problem, machine: &dyn Machine) -> Option<(Vec<Supply>, Vec<u32>)> {
+pub(super) fn supplies(problem: &Problem, machine: &dyn Machine) -> Option<(Vec<Supply>, Vec<u32>)> {
     let mut lanes: Mixed<u32, u32> = Mixed::default();
     let mut supplies: Vec<Supply> = Vec::new();
     let mut supply_of = Vec::with_capacity(problem.optional.len());
@@ -431,5 +467,5 @@ fn supplies(problem: &Problem, machine: &dyn Machine) -> Option<(Vec<Supply>, Ve
         }
         supply_of.push(lane);
     }
-    (!supplies.is_empty()).then_some((supplies, supply_of))
+    Some((supplies, supply_of))
 }
