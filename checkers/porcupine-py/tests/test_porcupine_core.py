@@ -269,8 +269,8 @@ def test_a_crowded_illegal_history_is_decided() -> None:
         )
 
 
-def lossy(rng: random.Random, count: int, clients: int) -> list[Operation]:
-    """A linearizable register of five values; of twenty operations one is of unknown outcome, and did happen."""
+def busy(rng: random.Random, count: int, clients: int, lost: float) -> list[Operation]:
+    """A linearizable register of five values; some operations, which did happen, are of unknown outcome."""
     free = [0] * clients
     drafts: list[tuple[int, int, int]] = []
     for _ in range(count):
@@ -291,22 +291,36 @@ def lossy(rng: random.Random, count: int, clients: int) -> list[Operation]:
             expected = rng.randrange(5)
             given, output = ("cas", expected, value), state == expected
             state = value if output else state
-        if rng.random() < 0.05:
+        if rng.random() < lost:
             found.append(Operation(number, given, call, UNKNOWN, None, "info"))
         else:
             found.append(Operation(number, given, call, output, back))
     return found
 
 
-@needs_core
-def test_operations_of_unknown_outcome_are_not_squandered() -> None:
-    """A search that takes the first of them that fits has none left later, and goes back without end."""
-    rng = random.Random(28)
-    operations = lossy(rng, 3_000, 5)
+def one_read_changed(rng: random.Random, operations: list[Operation]) -> list[Operation]:
+    """One of the later reads saw another value."""
     reads = [o for o in operations if o.input == ("read",) and o.outcome == "ok"]
     read = rng.choice(reads[len(reads) // 2 :])
     read.output = 4 if read.output != 4 else 0
+    return operations
+
+
+@needs_core
+def test_operations_of_unknown_outcome_are_not_squandered() -> None:
+    """A search that takes the first of them that fits has none left later, and goes back without end."""
+    operations = one_read_changed(random.Random(46), busy(random.Random(46), 3_000, 5, 0.05))
     assert check(operations, models.cas_register(), step_limit=6_000_000).verdict == "ok"
+
+
+@needs_core
+def test_a_contradiction_is_found_where_it_is() -> None:
+    """Not after all the places before it, whose configurations are millions."""
+    operations = one_read_changed(random.Random(6), busy(random.Random(6), 3_000, 20, 0))
+    result = check(operations, models.cas_register(), step_limit=1_000_000)
+    assert result.verdict == "illegal"
+    assert result.witness is not None
+    assert operations[result.witness.stuck_at].input == ("read",)
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -137,10 +137,12 @@ impl<const N: usize> Bits<N> {
         self.0[(bit >> 6) as usize] &= !(1 << (bit & 63));
     }
 
-    pub fn with(&self, other: &Bits<N>) -> Bits<N> {
-        let mut both = *self;
-        both.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine |= more);
-        both
+    /// Those that are among the others, and those that are not.
+    pub fn apart(&self, other: &Bits<N>) -> (Bits<N>, Bits<N>) {
+        let (mut among, mut rest) = (*self, *self);
+        among.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine &= more);
+        rest.0.iter_mut().zip(&other.0).for_each(|(mine, more)| *mine &= !more);
+        (among, rest)
     }
 
     /// Whether all of these are among the others.

@@ -53,19 +53,6 @@ struct Config<const N: usize> {
     node: u32,
     depth: u32,
     taken: Bits<N>,
-    /// As `taken`, of operations of pure kinds.
-    seen: Bits<N>,
-}
-
-impl<const N: usize> Config<N> {
-    fn has(&self, bit: u32) -> bool {
-        self.taken.has(bit) || self.seen.has(bit)
-    }
-
-    /// All that are open and linearized.
-    fn done(&self) -> Bits<N> {
-        self.taken.with(&self.seen)
-    }
 }
 
 /// The room that a search took, for another.
@@ -203,6 +190,7 @@ impl<'p, const N: usize> Core<'p, N> {
         });
     }
 
+    #[inline(always)]
     fn step(&mut self, state: u32, kind: u32) -> Result<u32, PyErr> {
         self.steps += 1;
         if self.table.direct {
@@ -232,13 +220,13 @@ impl<'p, const N: usize> Core<'p, N> {
     }
 
     fn start(&mut self) -> Result<Config<N>, PyErr> {
-        let (taken, seen) = (Bits::EMPTY, Bits::EMPTY);
-        let mut config = Config { e: 0, state: 0, used: 0, node: NONE, depth: 0, taken, seen };
+        let mut config = Config { e: 0, state: 0, used: 0, node: NONE, depth: 0, taken: Bits::EMPTY };
         self.settle(&mut config)?;
         self.note_depth(&config);
         Ok(config)
     }
 
+    #[inline(always)]
     fn extend(&mut self, config: &mut Config<N>, operation: u32) {
         push(&mut self.nodes, (config.node, operation));
         config.node = self.nodes.len() as u32 - 1;
@@ -253,17 +241,17 @@ impl<'p, const N: usize> Core<'p, N> {
     }
 
     /// Linearize what is pure and fits, and pass every return that is linearized.
+    #[inline(always)]
     fn settle(&mut self, config: &mut Config<N>) -> Result<(), PyErr> {
         let problem = self.problem;
         let mut scanned = 0; // Those that opened before this place were asked already.
         loop {
             while config.e < self.target {
                 let slot = problem.ops[problem.by_return[config.e as usize] as usize].bit;
-                if !config.has(slot) {
+                if !config.taken.has(slot) {
                     break;
                 }
                 config.taken.clear(slot);
-                config.seen.clear(slot);
                 config.e += 1;
             }
             if config.e == self.target {
@@ -272,22 +260,23 @@ impl<'p, const N: usize> Core<'p, N> {
             let first = problem.by_return[config.e as usize];
             for &o in problem.open_pure(config.e) {
                 let Ready { opens, bit, kind, .. } = problem.ops[o as usize];
-                if opens > config.e || opens < scanned || config.seen.has(bit) {
+                if opens > config.e || opens < scanned || config.taken.has(bit) {
                     continue;
                 }
                 if self.step(config.state, kind)? != REFUSED {
-                    config.seen.set(bit);
+                    config.taken.set(bit);
                     self.extend(config, o);
                 }
             }
             scanned = config.e + 1;
-            if !config.has(problem.ops[first as usize].bit) {
+            if !config.taken.has(problem.ops[first as usize].bit) {
                 return Ok(());
             }
         }
     }
 
     /// The next completed operation to try from a configuration.
+    #[inline(always)]
     fn required(&self, config: &Config<N>, cursor: &mut u32) -> Option<u32> {
         let problem = self.problem;
         let open = problem.open_other(config.e);
@@ -315,6 +304,7 @@ impl<'p, const N: usize> Core<'p, N> {
     }
 
     /// The next operation to try from a configuration: (operation, whether it is optional).
+    #[inline(always)]
     fn candidate(&self, config: &Config<N>, cursor: &mut u32) -> Option<(u32, bool)> {
         if let Some(o) = self.required(config, cursor) {
             return Some((o, false));
@@ -417,7 +407,7 @@ impl<'p, const N: usize> Core<'p, N> {
                 return true;
             }
             let o = problem.by_return[e as usize];
-            if problem.ops[o as usize].opens > config.e || !config.has(problem.ops[o as usize].bit) {
+            if problem.ops[o as usize].opens > config.e || !config.taken.has(problem.ops[o as usize].bit) {
                 break o;
             }
             e += 1;

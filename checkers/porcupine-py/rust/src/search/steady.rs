@@ -95,7 +95,7 @@ impl<const N: usize> Steady<N> {
     fn wide(core: &mut Core<N>) -> Result<Wide<N>, PyErr> {
         let start = core.start()?;
         let mut place = Place::new();
-        place.memo.admit((start.state, start.done()), 0, &core.rows);
+        place.memo.admit((start.state, start.taken), 0, &core.rows);
         place.configs.push(start);
         place.grew.push(false);
         Ok(Wide { places: BTreeMap::from([(start.e, place)]) })

@@ -99,7 +99,7 @@ impl Watch {
 
 impl<const N: usize> Deep<N> {
     pub(super) fn admit(&mut self, made: &Config<N>, core: &Core<N>) -> bool {
-        let key = (made.e, made.state, made.done());
+        let key = (made.e, made.state, made.taken);
         if core.rows.width == 0 {
             // None that is still followed can be met again, for it grows all the way: they are noted as they are left.
             return !self.memo.knows(&key);
@@ -110,7 +110,7 @@ impl<const N: usize> Deep<N> {
     /// Leave the configuration that was followed last, with nothing left to try.
     fn leave(&mut self, core: &Core<N>) {
         if let (Some(Frame { config, .. }), 0) = (self.stack.pop(), core.rows.width) {
-            self.memo.note((config.e, config.state, config.done()));
+            self.memo.note((config.e, config.state, config.taken));
         }
     }
 
@@ -127,7 +127,7 @@ impl<const N: usize> Deep<N> {
             let config = top.config;
             if top.cursor == 0
                 && core.rows.width > 0
-                && !self.memo.stands(&(config.e, config.state, config.done()), config.used)
+                && !self.memo.stands(&(config.e, config.state, config.taken), config.used)
             {
                 self.stack.pop(); // Something better was met since.
                 continue;
@@ -236,7 +236,7 @@ impl<const N: usize> Wide<N> {
             let config = place.configs[place.at];
             if place.cursor == 0
                 && core.rows.width > 0
-                && !place.memo.stands(&(config.state, config.done()), config.used)
+                && !place.memo.stands(&(config.state, config.taken), config.used)
             {
                 place.grew[place.at] = true;
                 place.at += 1;
@@ -258,7 +258,7 @@ impl<const N: usize> Wide<N> {
                     } else {
                         self.places.entry(next.e).or_insert_with(Place::new)
                     };
-                    let new = goal.memo.admit((next.state, next.done()), next.used, &core.rows);
+                    let new = goal.memo.admit((next.state, next.taken), next.used, &core.rows);
                     if new {
                         core.note_depth(&next);
                         push(&mut goal.configs, next);

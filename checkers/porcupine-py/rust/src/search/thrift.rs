@@ -68,6 +68,8 @@ struct Entry<const N: usize> {
 pub(super) type Price = (u32, u32);
 
 pub(super) struct Stop<const N: usize> {
+    /// The open operations of pure kinds.
+    pure: Bits<N>,
     entries: Vec<Entry<N>>,
     /// How many of each kind each entry used.
     used: Vec<u16>,
@@ -101,8 +103,14 @@ pub(super) struct Thrift<const N: usize> {
 }
 
 impl<const N: usize> Stop<N> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(e: u32, problem: &Problem) -> Self {
+        let mut pure = Bits::EMPTY;
+        if e < problem.returns() {
+            let open = problem.open_pure(e).iter().map(|&o| problem.ops[o as usize]);
+            open.filter(|ready| ready.opens <= e).for_each(|ready| pure.set(ready.bit));
+        }
         Stop {
+            pure,
             entries: Vec::new(),
             used: Vec::new(),
             first: Mixed::default(),
@@ -125,7 +133,8 @@ impl<const N: usize> Stop<N> {
         used: &[u16],
         supplies: &[Supply],
     ) -> bool {
-        let key = (config.state, config.taken);
+        let (seen, rest) = config.taken.apart(&self.pure);
+        let key = (config.state, rest);
         let head = self.first.get(&key).copied().unwrap_or(NONE);
         let mut at = head;
         while at != NONE {
@@ -133,16 +142,11 @@ impl<const N: usize> Stop<N> {
             let next = known.next;
             if known.stands {
                 let theirs = self.used(at, supplies.len());
-                if known.price <= price
-                    && config.seen.within(&known.config.seen)
-                    && within(theirs, used, supplies)
-                {
+                let known_seen = known.config.taken.apart(&self.pure).0;
+                if known.price <= price && seen.within(&known_seen) && within(theirs, used, supplies) {
                     return false;
                 }
-                if price <= known.price
-                    && known.config.seen.within(&config.seen)
-                    && within(used, theirs, supplies)
-                {
+                if price <= known.price && known_seen.within(&seen) && within(used, theirs, supplies) {
                     self.entries[at as usize].stands = false;
                 }
             }
@@ -249,7 +253,7 @@ impl<const N: usize> Thrift<N> {
         self.dropped = false;
         self.last = NONE;
         let start = core.start()?;
-        let mut stop = Stop::new();
+        let mut stop = Stop::new(start.e, core.problem);
         self.made.fill(0);
         stop.admit(start, (0, 0), &self.made, &self.supplies);
         self.places.insert(start.e, stop);
@@ -363,7 +367,8 @@ impl<const N: usize> Thrift<N> {
             let goal = if !made || next.e == e {
                 stop
             } else {
-                self.places.entry(next.e.min(self.end)).or_insert_with(Stop::new)
+                let goal = next.e.min(self.end);
+                self.places.entry(goal).or_insert_with(|| Stop::new(goal, core.problem))
             };
             if self.looks_back {
                 next.node = NONE;

@@ -45,7 +45,7 @@ impl<const N: usize> Thrift<N> {
         if states.iter().all(settable) {
             return Ok(None); // Then everything can be explained.
         }
-        let mut seen = Bits::EMPTY;
+        let mut seen = Bits::<N>::EMPTY;
         pure.iter().for_each(|&bit| seen.set(bit));
         let mut made = Thrift::of(supplies, supply_of, usize::MAX);
         made.end = suspect + 1;
@@ -53,18 +53,19 @@ impl<const N: usize> Thrift<N> {
         made.give_up = core.steps + STEPS_MAX;
         for &state in &states {
             for chosen in 0..1usize << others.len() {
-                let mut taken = Bits::EMPTY;
+                let mut taken = seen;
                 for (at, &bit) in others.iter().enumerate() {
                     if chosen >> at & 1 == 1 {
                         taken.set(bit);
                     }
                 }
-                let mut config = Config { e: from, state, used: 0, node: NONE, depth: 0, taken, seen };
+                let mut config = Config { e: from, state, used: 0, node: NONE, depth: 0, taken };
                 let (nodes, words) = (core.nodes.len(), core.rows.words.len());
                 core.settle(&mut config)?;
                 config.node = NONE;
                 core.back_to(nodes, words);
-                let stop = made.places.entry(config.e.min(made.end)).or_insert_with(Stop::new);
+                let stop = made.places.entry(config.e.min(made.end));
+                let stop = stop.or_insert_with(|| Stop::new(config.e.min(suspect + 1), problem));
                 stop.admit(config, (1, 0), &made.made, &made.supplies);
             }
         }
