@@ -156,13 +156,11 @@ class Warden:
         cwd: str | os.PathLike[str] | None = None,
         stdout: str | os.PathLike[str] | None = None,
         stderr: str | os.PathLike[str] | None = None,
-        timer_slack_ns: int = 0,
     ) -> Process:
         """Start a process in a group of its own.
 
         `env` replaces the environment (None: the harness' own); `stdout` and `stderr` are files to
-        append to (None: /dev/null; the same path twice: one file). `timer_slack_ns`: so late may its
-        timers be (0: as late as ours). Raises SpawnError.
+        append to (None: /dev/null; the same path twice: one file). Raises SpawnError.
         """
         words = [os.fspath(word) for word in argv]
         try:
@@ -174,7 +172,6 @@ class Warden:
                 cwd=None if cwd is None else os.fspath(cwd),
                 stdout=None if stdout is None else _absolute(stdout),
                 stderr=None if stderr is None else _absolute(stderr),
-                timer_slack_ns=timer_slack_ns,
             )
         except WardenError as error:
             raise SpawnError(f"{name} was not started ({' '.join(words)}): {error}") from error

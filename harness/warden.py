@@ -12,7 +12,7 @@ ECHILD is the proof, not a list that we kept.
 
 Requests and events are JSON lines over a stream socket:
 
-    {"do": "spawn", "id", "name", "argv", "env", "cwd", "stdout", "stderr", "timer_slack_ns"}
+    {"do": "spawn", "id", "name", "argv", "env", "cwd", "stdout", "stderr"}
     {"do": "signal", "id", "pid", "signum"}        {"do": "close", "id"}
     {"event": "done", "id", ...}                   {"event": "failed", "id", "error"}
     {"event": "exit", "pid", "code" | "signal", "time_ns"}
@@ -36,7 +36,6 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-PR_SET_TIMERSLACK: Final = 29
 PR_SET_CHILD_SUBREAPER: Final = 36
 PIDFD_SIGNAL_PROCESS_GROUP: Final = 4  # Linux 6.9
 SWEEP_PAUSE_S: Final = 0.002
@@ -109,11 +108,6 @@ def signal_group(child: Child, signum: int) -> str:
     except OSError:  # EINVAL before Linux 6.9
         os.killpg(child.pid, signum)
         return "killpg"
-
-
-def set_timer_slack(ns: int) -> None:
-    """How late the kernel may wake this thread when a sleep or a wait ends by its time; 0: as from the start."""
-    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, ctypes.c_ulong(ns), 0, 0, 0)
 
 
 class Warden:
@@ -228,8 +222,6 @@ class Warden:
         try:
             if cwd is not None:
                 os.chdir(cwd)
-            # A child begins with its parent's slack, through exec too, and so do its threads.
-            set_timer_slack(request["timer_slack_ns"])
             started_ns = time.monotonic_ns()
             pid = os.posix_spawnp(
                 argv[0],
@@ -241,7 +233,6 @@ class Warden:
                 setsigdef=RESET_SIGNALS,
             )
         finally:
-            set_timer_slack(0)
             os.fchdir(home)
             os.close(home)
         # The child is ours and unreaped: the number cannot have passed to another process.

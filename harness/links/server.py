@@ -51,9 +51,6 @@ TOXIPROXY_VERSION: Final = "2.12.0"  # as in tools/toxiproxy/go.mod
 POLL_S: Final = 0.3
 # GET /version answers even when the rest of the API is deadlocked: every so often ask for more.
 DEEP_POLL_EVERY: Final = 4
-# So late may a timer of a toxiproxy-server be, hence also an injected latency. Go's runtime looks after itself every 20 us of
-# activity (sysmon), which interrupts everybody on a host of few cores, and holds a latency to no better than a ms anyway.
-TIMER_SLACK_NS: Final = 4_000_000
 # A toxiproxy-server listens after some 20 ms, an embedded one after 200, and at a load of 18 on two cores after more than 10 s.
 STARTUP_S: Final = 30.0
 STARTUP_POLL_S: Final = 0.01
@@ -99,13 +96,7 @@ class LinkServer:
     """One server process, its API, and what we believe it carries."""
 
     def __init__(
-        self,
-        name: str,
-        address: Address,
-        argv: list[str],
-        env: dict[str, str],
-        log: Path,
-        timer_slack_ns: int,
+        self, name: str, address: Address, argv: list[str], env: dict[str, str], log: Path
     ) -> None:
         self.name = name
         self.address = address
@@ -119,7 +110,6 @@ class LinkServer:
         self._argv = argv
         self._env = env
         self._log = log
-        self._timer_slack_ns = timer_slack_ns
         self._api: ApiClient | None = None
 
     def __repr__(self) -> str:
@@ -136,12 +126,7 @@ class LinkServer:
         await self.kill()
         self._api = ApiClient(self.address)
         self.process = await warden.spawn(
-            f"links:{self.name}",
-            self._argv,
-            env=self._env,
-            stdout=self._log,
-            stderr=self._log,
-            timer_slack_ns=self._timer_slack_ns,
+            f"links:{self.name}", self._argv, env=self._env, stdout=self._log, stderr=self._log
         )
         with trio.move_on_after(STARTUP_S):
             while self.process.status is None:
@@ -210,8 +195,7 @@ class LinkSet:
                 raise LinkError(f"no API address was given for link server {name!r}")
             argv, env = self._command(self._addresses[name])
             log = self._log_folder / f"{name}.log"
-            slack = TIMER_SLACK_NS if self.kind == "toxiproxy" else 0
-            self.servers[name] = LinkServer(name, self._addresses[name], argv, env, log, slack)
+            self.servers[name] = LinkServer(name, self._addresses[name], argv, env, log)
 
         async def open_one(server: LinkServer) -> str | None:
             async with server.lock:

@@ -171,19 +171,6 @@ async def test_children_do_not_take_the_processor_from_whoever_wakes_them(tmp_pa
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
-async def test_only_who_is_given_it_gets_a_timer_slack(tmp_path: Path) -> None:
-    # A process reads no other's without a privilege, so each has a child of its own tell.
-    tell = ["sh", "-c", "cat /proc/self/timerslack_ns"]
-    ours = await trio.Path("/proc/self/timerslack_ns").read_text()
-    async with open_warden(proof_path=tmp_path / "proof.json") as warden:
-        late = await warden.spawn("late", tell, stdout=tmp_path / "late", timer_slack_ns=4_000_000)
-        after = await warden.spawn("after", tell, stdout=tmp_path / "after")
-        await late.wait()
-        await after.wait()
-    assert (tmp_path / "late").read_text() == "4000000\n"
-    assert (tmp_path / "after").read_text() == ours
-
-
 async def until(process: Process, letter: str, count: int) -> None:
     while True:
         if list(process.group_states().values()) == [letter] * count:
