@@ -168,7 +168,7 @@ def main() -> None:
             here_all.append(here)
             theirs, times = " | | ", ""
             if not options.alone:
-                go = asked([program, str(ROUNDS), str(timeout_s), f"register:{path}"])
+                go = asked([program, str(ROUNDS), "0", str(timeout_s), f"register:{path}"])
                 if "unknown" not in (here.verdict, go.verdict):
                     assert here.verdict == go.verdict, (cell, seed)
                 factor = go.took_ms / here.took_ms

@@ -1,9 +1,9 @@
 // Judges histories with Porcupine and says how long each took: the other side of compare.py.
 //
-// Arguments: how often a history is judged at most, the timeout in seconds, then histories. Of the times the best is
-// told, and at the end of each line the most memory that the process had, in KiB. Each history is MODEL:FILE; the model
-// "whole" is the store without its partition. A file has an operation on each line: client, call, return (-1: never
-// came back), name, two arguments and an output, separated by tabs. An operation that never came back
+// Arguments: how often a history is judged, for how many seconds at least, the timeout in seconds, then histories. Of
+// the times the best is told, and at the end of each line the most memory that the process had, in KiB. Each history is
+// MODEL:FILE; the model "whole" is the store without its partition. A file has an operation on each line: client, call,
+// return (-1: never came back), name, two arguments and an output, separated by tabs. An operation that never came back
 // returns after all others, and its output fits always, as Porcupine's own test of etcd has it.
 package main
 
@@ -168,18 +168,23 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	seconds, err := strconv.ParseFloat(os.Args[2], 64)
+	least, err := strconv.ParseFloat(os.Args[2], 64)
+	if err != nil {
+		panic(err)
+	}
+	seconds, err := strconv.ParseFloat(os.Args[3], 64)
 	if err != nil {
 		panic(err)
 	}
 	timeout := time.Duration(seconds * float64(time.Second))
 	models := map[string]porcupine.Model{"register": register, "store": store, "whole": whole}
-	for _, argument := range os.Args[3:] {
+	for _, argument := range os.Args[4:] {
 		model, path, _ := strings.Cut(argument, ":")
 		history := read(path)
 		best := time.Duration(1 << 62)
 		verdict := porcupine.Unknown
-		for round := 0; round < rounds; round++ {
+		begun := time.Now()
+		for round := 0; round < rounds || time.Since(begun).Seconds() < least; round++ {
 			started := time.Now()
 			verdict = porcupine.CheckOperationsTimeout(models[model], history, timeout)
 			took := time.Since(started)
