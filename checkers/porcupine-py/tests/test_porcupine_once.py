@@ -9,13 +9,14 @@ import inspect
 import pickle
 import random
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import porcupine
-from porcupine import UNKNOWN, Model, Operation, check, core, models
+from porcupine import UNKNOWN, HistoryError, Model, Operation, check, core, models
 from porcupine.once import judged_at_once
 from porcupine.partitioning import undivided
 
@@ -171,6 +172,38 @@ def test_what_is_decided_at_once_is_what_the_ordinary_way_finds(
             ]
         verdicts.add(quick.verdict)
     assert verdicts == {"ok", "illegal"}
+
+
+@needs_core
+def test_operations_that_follow_one_another_are_judged_in_their_one_order(
+    lab: Any, ready_name: str
+) -> None:
+    """Each is over before the next is called; equal instants are not enough, for then they may change places."""
+    model, draw = lab.ready[ready_name]
+    rng = random.Random(f"in turn {ready_name}")
+    verdicts = Counter[str]()
+    for number in range(300):
+        apart = 1 if number % 3 else 0
+        shuffled = sorted(lab.drawn(rng, model, draw), key=lambda o: o.client_id)
+        history = [
+            Operation(0, o.input, 3 * at, o.output, 3 * at + 3 - apart)
+            for at, o in enumerate(o for o in shuffled if o.outcome == "ok")
+        ]
+        verdict = check(history, model).verdict
+        assert verdict == ("ok" if lab.oracle(model, history) else "illegal"), history
+        verdicts[verdict] += 1
+    assert min(verdicts["ok"], verdicts["illegal"]) > 20, verdicts
+
+
+@needs_core
+def test_an_operation_that_ends_before_it_began_is_an_error_among_those_in_turn() -> None:
+    history = [
+        Operation(0, ("put", "k", "a"), 10, None, 20),
+        Operation(0, ("get", "k"), 30, "a", 25),
+        Operation(0, ("get", "k"), 40, "a", 50),
+    ]
+    with pytest.raises(HistoryError):
+        check(history, models.append_kv())
 
 
 def copied(model: Model) -> Any:

@@ -18,7 +18,7 @@ use pyo3::PyErr;
 
 use crate::clock::Clock;
 use crate::codes::{self, TextCode};
-use crate::machine::Machine;
+use crate::machine::{Machine, REFUSED};
 use crate::memory::Mixed;
 use crate::native::{Kind, Register, Sequence, Shape};
 use crate::operation::Operation;
@@ -100,6 +100,25 @@ impl Default for Part {
     fn default() -> Part {
         let motor = Motor::Text(Sequence::empty());
         Part { raws: Vec::new(), pure: Vec::new(), motor, columns: None, problem: Problem::default() }
+    }
+}
+
+impl Part {
+    /// What a part comes to whose operations follow one another, each over before the next was called: they have one
+    /// order. None where some may stand in another; else how many fit, before one that does not.
+    fn in_turn(&mut self) -> PyResult<Option<u32>> {
+        let raws = &self.raws;
+        if raws.iter().any(|raw| raw.optional) || raws.windows(2).any(|two| two[0].ret >= two[1].call) {
+            return Ok(None);
+        }
+        let (machine, mut state) = (self.motor.machine(), 0);
+        for (done, raw) in raws.iter().enumerate() {
+            state = machine.step(state, raw.kind)?;
+            if state == REFUSED {
+                return Ok(Some(done as u32));
+            }
+        }
+        Ok(Some(raws.len() as u32))
     }
 }
 
@@ -332,6 +351,18 @@ impl<'a, 'py> Check<'a, 'py> {
                         }
                         if let (Some(reading), Some(started)) = (&mut self.reading, started) {
                             *reading += started.elapsed();
+                        }
+                        if let Some(fit) = spare.part.in_turn()? {
+                            let tried = fit.saturating_add(1).min(spare.part.raws.len() as u32);
+                            found.steps += u64::from(tried);
+                            found.decided += 1;
+                            found.legal = fit as usize == spare.part.raws.len();
+                            found.most = found.most.max(if found.legal { operations } else { fit });
+                            self.room.take_back(spare);
+                            if !found.legal {
+                                return Ok(Some(found));
+                            }
+                            continue;
                         }
                         // Nothing for what is too concurrent, and no search for what the zones accept.
                         let begun = beside_others(py, !attached, || {

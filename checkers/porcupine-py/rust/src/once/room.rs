@@ -78,10 +78,14 @@ impl Room {
     }
 
     pub(super) fn leave(&mut self, open: Open) {
-        let Open { mut part, run } = open;
-        if let Motor::Other(_) = part.motor {
-            part.motor = Motor::Text(crate::native::Sequence::empty());
+        let Open { part, run } = open;
+        self.take_back(Spare { part, run: Some(run) });
+    }
+
+    pub(super) fn take_back(&mut self, mut spare: Spare) {
+        if let Motor::Other(_) = spare.part.motor {
+            spare.part.motor = Motor::Text(crate::native::Sequence::empty());
         }
-        self.spares.push(Spare { part, run: Some(run) });
+        self.spares.push(spare);
     }
 }
