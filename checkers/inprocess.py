@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from checkers.configurations import Configurations
-from checkers.lease_exclusivity import LeaseExclusivity
-from checkers.log_matching import LogMatching
 from checkers.monitor import Completeness, Handler, Monitor, Params, Result
-from checkers.progress import NodeOrder
 from checkers.promises import Promises
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
+from checkers.raft_monitors import raft_monitors
 from checkers.records.events import (
     KINDS,
     AppendAck,
@@ -27,7 +23,6 @@ from checkers.records.events import (
     Truncate,
 )
 from checkers.records.schema import Finding
-from checkers.state_machine import StateMachineSafety
 
 NOTHING: Final[tuple[Finding, ...]] = ()
 
@@ -43,17 +38,7 @@ class Monitors:
     """
 
     def __init__(self, params: Params) -> None:
-        safety = StateMachineSafety()
-        self.monitors: list[Monitor] = [
-            ElectionSafety(),
-            LeaseExclusivity(),
-            safety,
-            LeaderCompleteness(safety.applied),
-            LogMatching(),
-            NodeOrder(),
-            Configurations(),
-            Promises(),
-        ]
+        self.monitors: list[Monitor] = [*raft_monitors(), Promises()]
         for monitor in self.monitors:
             monitor.start(params)
         self._seq: dict[str, int] = {}

@@ -21,17 +21,13 @@ import msgspec
 
 from checkers import linearizability
 from checkers.assumptions import Assumptions
-from checkers.configurations import Configurations
 from checkers.coverage import Coverage
 from checkers.crashes import Crashes, scan_logs
 from checkers.durability import Durability
-from checkers.lease_exclusivity import LeaseExclusivity
 from checkers.linearizability import LinearizabilityResult
 from checkers.liveness import Liveness
-from checkers.log_matching import LogMatching
 from checkers.monitor import MS, Completeness, Handler, Monitor, Params, Result
-from checkers.progress import NodeOrder
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
+from checkers.raft_monitors import raft_monitors
 from checkers.records.events import BecomeLeader
 from checkers.records.fitness import (
     Operation,
@@ -68,7 +64,6 @@ from checkers.records.schema import (
     Verdict,
     WatchEnded,
 )
-from checkers.state_machine import StateMachineSafety
 from checkers.verdict import decide
 
 CHECK_TIMEOUT_S: Final = 60.0
@@ -288,19 +283,7 @@ def _property(result: LinearizabilityResult) -> PropertyResult:
 
 def monitors() -> list[Monitor]:
     """One of each, new."""
-    safety = StateMachineSafety()
-    return [
-        ElectionSafety(),
-        LeaseExclusivity(),
-        safety,
-        LeaderCompleteness(safety.applied),
-        LogMatching(),
-        NodeOrder(),
-        Configurations(),
-        Durability(),
-        Liveness(),
-        Crashes(),
-    ]
+    return [*raft_monitors(), Durability(), Liveness(), Crashes()]
 
 
 NODE_EVENTS_NEEDED: Final = frozenset(

@@ -11,17 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from checkers.configurations import Configurations
 from checkers.crashes import Crashes
 from checkers.growing import Growing
-from checkers.lease_exclusivity import LeaseExclusivity
-from checkers.log_matching import LogMatching
 from checkers.monitor import Handler, Monitor, Params
-from checkers.progress import NodeOrder
-from checkers.raft_invariants import ElectionSafety, LeaderCompleteness
+from checkers.raft_monitors import raft_monitors
 from checkers.records import events
 from checkers.records.schema import Finding, RunFact
-from checkers.state_machine import StateMachineSafety
 
 
 class _Lives:
@@ -91,17 +86,7 @@ class NodesWatch:
         facts: Path | None = None,
     ) -> None:
         """`folder` holds a folder of events for each node, `facts` is the run's run.jsonl."""
-        safety = StateMachineSafety()
-        self._monitors: list[Monitor] = [
-            ElectionSafety(),
-            LeaseExclusivity(),
-            safety,
-            LeaderCompleteness(safety.applied),
-            LogMatching(),
-            NodeOrder(),
-            Configurations(),
-            Crashes(),
-        ]
+        self._monitors: list[Monitor] = [*raft_monitors(), Crashes()]
         self._handlers: dict[type, list[Handler]] = {}
         for monitor in self._monitors:
             monitor.start(params)
