@@ -122,8 +122,7 @@ class Player:
                 return
             if core.witness and not core.options.witness_may_lead:
                 return
-            if core.state == "follower" and not core.triggered and core.ballot is None:
-                world.vote(name)
+            world.vote_anew(name)
             left -= world.run_steps(MS // 2, left)
 
     def on_vote(self, move: Move) -> None:

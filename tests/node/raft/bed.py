@@ -773,15 +773,20 @@ class Bed:
         leading = [core for core in living if core.state == "leader"]
         return max(leading, key=lambda core: core.term).name if leading else None
 
+    def vote_anew(self, name: str) -> None:
+        """An operator's vote at a follower, unless the pre-vote of an earlier one may still succeed."""
+        core = self.core(name)
+        ballot = core.ballot
+        over = ballot is None or self.now - ballot.started_ns >= core.election_timeout_ns
+        if core.state == "follower" and not core.triggered and over:
+            self.vote(name)
+
     def elect(self, name: str, ms: float = 5000) -> None:
         """Make `name` a leader that has committed its first entry, by manual votes."""
 
         def done() -> bool:
             core = self.core(name)
-            ballot = core.ballot
-            over = ballot is None or self.now - ballot.started_ns >= core.election_timeout_ns
-            if core.state == "follower" and not core.triggered and over:
-                self.vote(name)
+            self.vote_anew(name)
             return core.state == "leader" and core.commit >= core.term_start
 
         self.run_until(done, ms)

@@ -67,10 +67,8 @@ def test_the_lease_is_not_ready_before_the_first_own_entry_is_applied() -> None:
 
 
 def _leads(bed: Bed, name: str) -> bool:
-    core = bed.core(name)
-    if core.state == "follower" and not core.triggered and core.ballot is None:
-        bed.vote(name)
-    return core.state == "leader"
+    bed.vote_anew(name)
+    return bed.core(name).state == "leader"
 
 
 def test_the_lease_ends_e_after_the_newest_answered_send_and_the_query_deposes() -> None:
