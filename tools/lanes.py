@@ -64,9 +64,9 @@ def _start(lane: Lane, options: list[str]) -> subprocess.Popen[bytes]:
     if lane.core:
         environment["PORCUPINE_CORE"] = lane.core
     with _log(lane).open("wb") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
-                *("nice", "-n", str(lane.niceness), sys.executable, "-m", "pytest"),
+                *(sys.executable, "-m", "pytest"),
                 *("-o", f"cache_dir={LOGS / (lane.name + '.cache')}", *lane.words, *options),
             ],
             cwd=ROOT,
@@ -77,6 +77,9 @@ def _start(lane: Lane, options: list[str]) -> subprocess.Popen[bytes]:
             # Of its own, so that all that a lane started ends with it.
             process_group=0,
         )
+    # By the system call: a newcomer's PATH need not have nice.
+    os.setpriority(os.PRIO_PGRP, process.pid, lane.niceness)
+    return process
 
 
 def _end(lane: Lane, process: subprocess.Popen[bytes], begun: float) -> int:
