@@ -34,6 +34,8 @@ class Member:
         self.exit: ExitStatus | None = None
         self.exit_asked = False
         self.exited = trio.Event()
+        self.starting = trio.Lock()
+        """Held while a life begins: whoever starts or kills it meanwhile waits to see the process."""
         self.down: set[str] = set()
         self.paused: set[str] = set()
         self.clock_owner = ""
@@ -79,10 +81,15 @@ class Cluster:
         self.term = 0
 
     async def start(self, name: str) -> None:
-        """Start the next life of `name` with its desired clock, before any of its sockets opens."""
+        """Start the next life of `name`, if it has no process, with its desired clock, before any of its sockets opens."""
         member = self.members[name]
-        if member.process is not None:
-            return
+        async with member.starting:
+            if member.process is None:
+                await self._begin(member)
+
+    async def _begin(self, member: Member) -> None:
+        """The next life; `member.starting` is held, or a second process would find the data folder in use."""
+        name = member.name
         member.boot += 1
         boot = member.boot
         log = self.logs / name
@@ -116,7 +123,8 @@ class Cluster:
         """SIGKILL `name` and keep it down for `holder`; the exit status is None if it was already down."""
         member = self.members[name]
         member.down.add(holder)
-        process = member.process
+        async with member.starting:
+            process = member.process
         if process is None:
             return None
         member.exit_asked = True
@@ -130,10 +138,11 @@ class Cluster:
         """`holder` no longer keeps `name` down; started if nobody else does. True if this started it."""
         member = self.members[name]
         member.down.discard(holder)
-        if member.down or member.process is not None:
-            return False
-        member.paused.clear()
-        await self.start(name)
+        async with member.starting:
+            if member.down or member.process is not None:
+                return False
+            member.paused.clear()
+            await self._begin(member)
         return True
 
     async def pause(self, name: str, holder: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from benchmarks.bed import Bed, open_bed
 from checkers.records.schema import FaultsHeader
@@ -52,6 +53,54 @@ async def nothing(*_: Any, **__: Any) -> None:
 
 def wedge_links(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
     patch.setattr(LinkSet, "apply", deaf_links)
+
+
+def slow_spawns(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    """A host so busy that a process takes its time to begin."""
+    spawn = cluster.warden.spawn
+
+    async def slowly(*args: Any, **named: Any) -> Process:
+        await trio.sleep(0.1)
+        return await spawn(*args, **named)
+
+    patch.setattr(cluster.warden, "spawn", slowly)
+
+
+async def test_two_who_start_a_node_at_once_start_one_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second process would find the data folder in use, end, and count as a crash; nobody would know of the first."""
+    async with scene(tmp_path) as (bed, _):
+        cluster = bed.cluster
+        await cluster.kill("n3", "test")
+        slow_spawns(monkeypatch, cluster)
+        member = cluster.members["n3"]
+        member.down.clear()
+        boot = member.boot
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cluster.start, "n3")
+            nursery.start_soon(cluster.release, "n3", "other")
+            nursery.start_soon(cluster.start, "n3")
+        assert member.boot == boot + 1
+        with trio.fail_after(10):
+            assert await cluster.wait_boot("n3", member.boot) is not None
+        assert not member.crashed
+
+
+async def test_a_node_that_is_killed_while_it_starts_stays_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as (bed, _):
+        cluster = bed.cluster
+        await cluster.kill("n3", "first")
+        slow_spawns(monkeypatch, cluster)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cluster.release, "n3", "first")
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            nursery.start_soon(cluster.kill, "n3", "second")
+        assert cluster.members["n3"].process is None
+        assert not await cluster.release("n3", "third")
+        assert await cluster.release("n3", "second")
 
 
 def drop_signals(patch: pytest.MonkeyPatch, cluster: Cluster) -> None:
