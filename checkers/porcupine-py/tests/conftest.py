@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from porcupine import EMPTY, UNKNOWN, Model, Operation, Saw, models
+from porcupine import EMPTY, UNKNOWN, Model, Operation, Saw, core, models
 
 HERE = Path(__file__).parent
 
@@ -366,6 +366,12 @@ class Lab:
         kept = [i for i, o in enumerate(operations) if o.call <= now and o.outcome != "fail"]
         still_open = {place for place, i in enumerate(kept) if i not in returned}
         return [operations[i] for i in kept], still_open
+
+
+@pytest.fixture
+def same_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that a test starts run with the core of this process by order, so they need not say which and why."""
+    monkeypatch.setenv("PORCUPINE_CORE", core)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

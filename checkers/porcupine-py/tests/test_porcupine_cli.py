@@ -158,6 +158,7 @@ def test_all_keys_may_be_judged_as_one_object(capsys: pytest.CaptureFixture[str]
         assert (one["parts"], many["parts"]) == (1, 10 if name == "c01-ok" else 8)
 
 
+@pytest.mark.usefixtures("same_core")
 def test_what_comes_in_is_judged_too() -> None:
     program = [sys.executable, "-m", "porcupine.cli", "check", "-", "--model", "cas-register"]
     with open(ETCD, "rb") as log:
@@ -168,6 +169,7 @@ def test_what_comes_in_is_judged_too() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.usefixtures("same_core")
 def test_a_reader_that_went_away_does_not_change_the_verdict() -> None:
     program = [sys.executable, "-m", "porcupine.cli", "check", ETCD, "--model", "cas-register"]
     read_end, write_end = os.pipe()

@@ -392,6 +392,7 @@ COMMAND = [
 ]
 
 
+@pytest.mark.usefixtures("same_core")
 def test_an_interrupted_command_says_so_in_a_line(tmp_path: Path) -> None:
     rows = [f'{{"input": ["enqueue", {i % 39}], "call": 0, "return": 10}}' for i in range(40)]
     rows.append('{"input": ["dequeue"], "call": 11, "return": 12, "output": 99}')
