@@ -196,6 +196,51 @@ def test_operations_that_follow_one_another_are_judged_in_their_one_order(
 
 
 @needs_core
+def test_operations_that_follow_one_another_keep_to_the_memory_limit_too() -> None:
+    """The states of a queue that only grows: 20,000 numbers at the end, 800 MB together."""
+    history = [Operation(0, ("enqueue", at), 2 * at, None, 2 * at + 1) for at in range(20_000)]
+    result = check(history, models.queue(), memory_bytes=32 << 20, prefer="search")
+    assert (result.verdict, result.cause) == ("unknown", "memory")
+
+
+def overlapping(rng: random.Random, clients: int) -> list[Operation]:
+    """Appends, some puts and reads of one key at some instant each, clients that call one after the other."""
+    free, drafts = [0] * clients, []
+    for _ in range(12 * clients):
+        client = min(range(clients), key=free.__getitem__)
+        call = free[client] + rng.randrange(1, 30)
+        back = call + rng.randrange(1, 40)
+        free[client] = back
+        drafts.append((rng.uniform(call, back), call, back, client))
+    text, found = "", []
+    for number, (_, call, back, client) in enumerate(sorted(drafts)):
+        name = rng.choices(("get", "append", "put"), (9, 9, 1))[0]
+        if name == "get":
+            found.append(Operation(client, ("get", "k"), call, text, back))
+        else:
+            piece = f"<{number}>"
+            text = piece if name == "put" else text + piece
+            found.append(Operation(client, (name, "k", piece), call, None, back))
+    return sorted(found, key=lambda o: o.call)
+
+
+@needs_core
+def test_strings_that_grow_are_mostly_followed_without_a_search() -> None:
+    """Then a check has few steps; one read changed is found out whether it is searched for or not."""
+    rng, short = random.Random(12), 0
+    for number in range(300):
+        history = overlapping(rng, 2 + number % 3)
+        result = check(history, models.append_kv())
+        assert result.verdict == "ok"
+        short += result.steps < 4 * len(history)
+        late = rng.choice([o for o in history if o.input[0] == "get"])
+        late.output = f"{late.output}?"
+        result = check(history, models.append_kv())
+        assert (result.verdict, bool(result.witness)) == ("illegal", True)
+    assert short > 250
+
+
+@needs_core
 def test_an_operation_that_ends_before_it_began_is_an_error_among_those_in_turn() -> None:
     history = [
         Operation(0, ("put", "k", "a"), 10, None, 20),

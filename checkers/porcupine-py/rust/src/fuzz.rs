@@ -18,6 +18,7 @@ use crate::native::{counter_words, Got, Grow, Kind, Op, Register, Sequence, Shap
 use crate::oracle::linearizable;
 use crate::problem::{Problem, Raw, NONE};
 use crate::search::{search, Limits, Outcome};
+use crate::straight::{in_turn, straight, Allowed, Desk, Numbered, Tried};
 
 /// SplitMix64.
 struct Dice(u64);
@@ -46,6 +47,8 @@ trait Asking: Kind + std::fmt::Debug {}
 impl Asking for Op {}
 impl Asking for Grow<u8> {}
 
+type Sequenced<O> = fn(&[O]) -> Sequence<u8>;
+
 /// What one model needs: operations as completed in a state (drawn until one fits), and as unknown.
 struct Kit<O> {
     /// A guess at an operation with an output; the model says whether it fits.
@@ -53,6 +56,8 @@ struct Kit<O> {
     /// The same operation when its output is not known.
     unknown: fn(&O) -> O,
     machine: fn(Vec<O>) -> Box<dyn Machine>,
+    /// The same as a sequence, of models that are one.
+    sequence: Option<Sequenced<O>>,
 }
 
 pub fn fuzz(
@@ -69,19 +74,19 @@ pub fn fuzz(
             seed,
             count,
             pulse,
-            &Kit { draw: register, unknown: blur, machine: |ops| Box::new(Register { ops }) },
+            &Kit { draw: register, unknown: blur, machine: |ops| Box::new(Register { ops }), sequence: None },
         ),
         "append" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: append, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
+            &Kit { draw: append, unknown: blur_grow, machine: sequence_machine, sequence: Some(sequence) },
         ),
         "list" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: list, unknown: blur_grow, machine: |ops| Box::new(Sequence::new(&ops, b"")) },
+            &Kit { draw: list, unknown: blur_grow, machine: sequence_machine, sequence: Some(sequence) },
         ),
         "counter" => run(
             seed,
@@ -91,52 +96,91 @@ pub fn fuzz(
                 draw: counter,
                 unknown: blur,
                 machine: |ops| words(Shape::Counter, &counter_words(0))(ops),
+                sequence: None,
             },
         ),
         "set" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: set, unknown: blur, machine: |ops| words(Shape::Set, &[])(ops) },
+            &Kit { draw: set, unknown: blur, machine: |ops| words(Shape::Set, &[])(ops), sequence: None },
         ),
         "queue" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: collection, unknown: blur, machine: |ops| words(Shape::Queue, &[])(ops) },
+            &Kit {
+                draw: collection,
+                unknown: blur,
+                machine: |ops| words(Shape::Queue, &[])(ops),
+                sequence: None,
+            },
         ),
         "stack" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: collection, unknown: blur, machine: |ops| words(Shape::Stack, &[])(ops) },
+            &Kit {
+                draw: collection,
+                unknown: blur,
+                machine: |ops| words(Shape::Stack, &[])(ops),
+                sequence: None,
+            },
         ),
         "priority" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: collection, unknown: blur, machine: |ops| words(Shape::Priority, &[])(ops) },
+            &Kit {
+                draw: collection,
+                unknown: blur,
+                machine: |ops| words(Shape::Priority, &[])(ops),
+                sequence: None,
+            },
         ),
         "mutex" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: mutex, unknown: blur, machine: |ops| words(Shape::Semaphore(1), &[1])(ops) },
+            &Kit {
+                draw: mutex,
+                unknown: blur,
+                machine: |ops| words(Shape::Semaphore(1), &[1])(ops),
+                sequence: None,
+            },
         ),
         "semaphore" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: semaphore, unknown: blur, machine: |ops| words(Shape::Semaphore(3), &[3])(ops) },
+            &Kit {
+                draw: semaphore,
+                unknown: blur,
+                machine: |ops| words(Shape::Semaphore(3), &[3])(ops),
+                sequence: None,
+            },
         ),
         "registers" => run(
             seed,
             count,
             pulse,
-            &Kit { draw: registers, unknown: blur, machine: |ops| words(Shape::Registers, &[0, 0])(ops) },
+            &Kit {
+                draw: registers,
+                unknown: blur,
+                machine: |ops| words(Shape::Registers, &[0, 0])(ops),
+                sequence: None,
+            },
         ),
         _ => Err(PyValueError::new_err(format!("no model {model:?} to fuzz"))),
     }
+}
+
+fn sequence(ops: &[Grow<u8>]) -> Sequence<u8> {
+    Sequence::new(ops, b"")
+}
+
+fn sequence_machine(ops: Vec<Grow<u8>>) -> Box<dyn Machine> {
+    Box::new(sequence(&ops))
 }
 
 fn value(dice: &mut Dice, values: u32) -> u32 {
@@ -415,7 +459,10 @@ fn run<O: Asking>(
         let truth = linearizable(&raws, &mut *(kit.machine)(ops.clone()))?;
         let pure: Vec<bool> = ops.iter().map(Kind::pure).collect();
         raws.retain(|raw| !(raw.optional && pure[raw.kind as usize]));
-        let told = judge(&raws, &ops, &pure, kit, truth, number)?;
+        let told = match judge(&raws, &ops, &pure, kit, truth, number)? {
+            None => judge_at_first_try(&mut raws, &ops, &pure, kit, truth)?,
+            told => told,
+        };
         if let Some(objection) = told {
             if wrong.len() < 5 {
                 let shown: Vec<String> = made.iter().map(Made::shown).collect();
@@ -429,6 +476,32 @@ fn run<O: Asking>(
         }
     }
     Ok((legal, illegal, wrong))
+}
+
+/// What is wrong with what is told without a search, if something is.
+fn judge_at_first_try<O: Asking>(
+    raws: &mut [Raw],
+    ops: &[O],
+    pure: &[bool],
+    kit: &Kit<O>,
+    truth: bool,
+) -> Result<Option<String>, PyErr> {
+    raws.sort_by_key(|raw| raw.call);
+    let (mut machine, mut desk, allowed) = ((kit.machine)(ops.to_vec()), Desk::default(), Allowed::default());
+    let mut trials = vec![in_turn(raws, &mut *machine, &allowed)?];
+    trials.push(straight(raws, pure, &mut Numbered::new(&mut *machine), &mut desk, &allowed)?);
+    if let Some(sequence) = kit.sequence {
+        trials.push(straight(raws, pure, &mut sequence(ops).walk(), &mut desk, &allowed)?);
+    }
+    let wrong = trials.iter().any(|trial| match trial.tried {
+        Tried::Legal => !truth,
+        Tried::Illegal(_) => truth,
+        Tried::Open => false,
+    });
+    Ok(wrong.then(|| {
+        let tried: Vec<&Tried> = trials.iter().map(|trial| &trial.tried).collect();
+        format!("at first try {tried:?}, the oracle {truth}")
+    }))
 }
 
 /// A history of which so many returns are known: an operation that returns later may have happened, or not.

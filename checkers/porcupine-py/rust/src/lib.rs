@@ -24,6 +24,7 @@ mod reader;
 mod recorded;
 mod resident;
 mod search;
+mod straight;
 mod values;
 mod zones;
 

@@ -53,4 +53,9 @@ pub trait Machine: Send + Sync {
     fn may_become(&self, _state: u32, _kind: u32) -> bool {
         true
     }
+
+    /// Whether the state that a reset sets can become the one this observer saw without another.
+    fn sets_out(&self, _kind: u32, _observer: u32) -> bool {
+        true
+    }
 }

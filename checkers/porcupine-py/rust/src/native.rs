@@ -12,6 +12,7 @@ use crate::interner::{Interner, Piece};
 use crate::machine::{Machine, Role, REFUSED};
 use crate::memory::Held;
 use crate::problem::NONE;
+use crate::straight::Walk;
 
 /// What came back from an operation that can fail: not told, or whether it did what it was asked.
 pub type Told = Option<bool>;
@@ -353,6 +354,8 @@ pub struct Sequence<T> {
     states: Interner<T>,
     /// States after an append, in places by the state and the kind, which are told beside each.
     after: Vec<(u64, u32)>,
+    /// The room of a walk.
+    walked: Vec<T>,
 }
 
 /// How many places there are at least for states after an append.
@@ -385,7 +388,13 @@ impl<T: Piece + Send + Sync> Sequence<T> {
     }
 
     pub fn empty() -> Sequence<T> {
-        Sequence { ops: Vec::new(), tails: Vec::new(), states: Interner::default(), after: Vec::new() }
+        Sequence {
+            ops: Vec::new(),
+            tails: Vec::new(),
+            states: Interner::default(),
+            after: Vec::new(),
+            walked: Vec::new(),
+        }
     }
 
     /// Begin anew, with the room there is, and with states in exchange for those there were; the first has the number
@@ -417,6 +426,14 @@ impl<T: Piece + Send + Sync> Sequence<T> {
         let from = self.tails.len();
         self.tails.extend_from_slice(self.states.get(value));
         self.ops.push(Stride::Append { from, to: self.tails.len() });
+    }
+
+    /// A walk from the first state, which numbers no states.
+    pub fn walk(&mut self) -> Growing<'_, T> {
+        let Sequence { ops, tails, states, walked, .. } = self;
+        walked.clear();
+        walked.extend_from_slice(states.get(0));
+        Growing { ops, tails, states, all: walked, from: 0 }
     }
 
     fn appended(&mut self, state: u32, kind: u32, from: usize, to: usize) -> u32 {
@@ -454,7 +471,8 @@ impl<T: Piece + Send + Sync> Machine for Sequence<T> {
     }
 
     fn held(&self) -> Held {
-        let now = self.tails.capacity() * std::mem::size_of::<T>() + 16 * self.after.capacity();
+        let pieces = self.tails.capacity() + self.walked.capacity();
+        let now = pieces * std::mem::size_of::<T>() + 16 * self.after.capacity();
         Held { now, soon: 0 } + self.states.held()
     }
 
@@ -475,5 +493,88 @@ impl<T: Piece + Send + Sync> Machine for Sequence<T> {
             Stride::Get(seen) => self.states.get(seen).starts_with(self.states.get(state)),
             _ => true,
         }
+    }
+
+    fn sets_out(&self, kind: u32, observer: u32) -> bool {
+        match (&self.ops[kind as usize], &self.ops[observer as usize]) {
+            (&Stride::Put(value), &Stride::Get(seen)) => {
+                self.states.get(seen).starts_with(self.states.get(value))
+            }
+            _ => true,
+        }
+    }
+}
+
+/// A string or list as it grows: what stands in `all` from a place on, which a put exchanges for one further on.
+pub struct Growing<'s, T> {
+    ops: &'s [Stride],
+    tails: &'s [T],
+    states: &'s Interner<T>,
+    all: &'s mut Vec<T>,
+    from: usize,
+}
+
+impl<T: Piece> Walk for Growing<'_, T> {
+    #[inline]
+    fn fits(&mut self, kind: u32) -> Result<bool, PyErr> {
+        Ok(match self.ops[kind as usize] {
+            Stride::Get(seen) => *self.states.get(seen) == self.all[self.from..],
+            _ => true,
+        })
+    }
+
+    fn accepts(&mut self, _kind: u32) -> Result<bool, PyErr> {
+        Ok(true)
+    }
+
+    fn take(&mut self, kind: u32) -> Result<(), PyErr> {
+        match self.ops[kind as usize] {
+            Stride::Blind | Stride::Get(_) => {}
+            Stride::Put(value) => {
+                self.from = self.all.len();
+                self.all.extend_from_slice(self.states.get(value));
+            }
+            Stride::Append { from, to } => self.all.extend_from_slice(&self.tails[from..to]),
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> (usize, usize) {
+        (self.from, self.all.len())
+    }
+
+    fn back(&mut self, (from, length): (usize, usize)) {
+        self.from = from;
+        self.all.truncate(length);
+    }
+
+    fn foresees(&self) -> bool {
+        true
+    }
+
+    fn observes(&self, kind: u32) -> bool {
+        matches!(self.ops[kind as usize], Stride::Get(_))
+    }
+
+    fn resets(&self, kind: u32) -> bool {
+        matches!(self.ops[kind as usize], Stride::Put(_))
+    }
+
+    fn leads(&self, kind: u32, observer: u32) -> bool {
+        let states = self.states;
+        let Stride::Get(seen) = self.ops[observer as usize] else { return true };
+        let (seen, now) = (states.get(seen), &self.all[self.from..]);
+        match self.ops[kind as usize] {
+            Stride::Blind | Stride::Get(_) => seen.starts_with(now),
+            Stride::Put(value) => seen.starts_with(states.get(value)),
+            Stride::Append { from, to } => {
+                let rest = seen.get(now.len()..);
+                rest.is_some_and(|rest| rest.starts_with(&self.tails[from..to])) && seen.starts_with(now)
+            }
+        }
+    }
+
+    fn held(&self) -> Held {
+        Held { now: self.all.capacity() * std::mem::size_of::<T>(), soon: 0 }
     }
 }

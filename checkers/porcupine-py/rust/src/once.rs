@@ -18,13 +18,14 @@ use pyo3::PyErr;
 
 use crate::clock::Clock;
 use crate::codes::{self, TextCode};
-use crate::machine::{Machine, REFUSED};
+use crate::machine::Machine;
 use crate::memory::Mixed;
 use crate::native::{Kind, Register, Sequence, Shape};
 use crate::operation::Operation;
 use crate::problem::{Problem, Raw, NONE};
 use crate::reader::{register_of, Doing, Marks, Noted, Reader, Spec, Twin};
 use crate::search::{search_in_place_of, Limits, Outcome, Run};
+use crate::straight::{in_turn, straight, Allowed, Desk, Numbered, Trial, Tried};
 use crate::zones;
 
 pub use bench::{bench, bench_alone};
@@ -79,11 +80,13 @@ struct Part {
     motor: Motor,
     columns: Option<zones::Columns>,
     problem: Problem,
+    desk: Desk,
 }
 
 /// A machine; those of strings are used again.
 enum Motor {
     Text(Sequence<u8>),
+    List(Sequence<u32>),
     Other(Box<dyn Machine>),
 }
 
@@ -91,6 +94,7 @@ impl Motor {
     fn machine(&mut self) -> &mut dyn Machine {
         match self {
             Motor::Text(sequence) => sequence,
+            Motor::List(sequence) => sequence,
             Motor::Other(other) => &mut **other,
         }
     }
@@ -99,26 +103,31 @@ impl Motor {
 impl Default for Part {
     fn default() -> Part {
         let motor = Motor::Text(Sequence::empty());
-        Part { raws: Vec::new(), pure: Vec::new(), motor, columns: None, problem: Problem::default() }
+        Part {
+            raws: Vec::new(),
+            pure: Vec::new(),
+            motor,
+            columns: None,
+            problem: Problem::default(),
+            desk: Desk::default(),
+        }
     }
 }
 
 impl Part {
-    /// What a part comes to whose operations follow one another, each over before the next was called: they have one
-    /// order. None where some may stand in another; else how many fit, before one that does not.
-    fn in_turn(&mut self) -> PyResult<Option<u32>> {
-        let raws = &self.raws;
-        if raws.iter().any(|raw| raw.optional) || raws.windows(2).any(|two| two[0].ret >= two[1].call) {
-            return Ok(None);
+    /// What can be told without getting ready for a search. `hopeful`: whether operations are tried that overlap.
+    fn first_try(&mut self, hopeful: bool, asked: &Asked) -> PyResult<Trial> {
+        let allowed = Allowed { until: asked.until, memory_bytes: asked.memory_bytes };
+        let Part { raws, pure, motor, desk, .. } = self;
+        let trial = in_turn(raws, motor.machine(), &allowed)?;
+        if trial.tried != Tried::Open || !hopeful {
+            return Ok(trial);
         }
-        let (machine, mut state) = (self.motor.machine(), 0);
-        for (done, raw) in raws.iter().enumerate() {
-            state = machine.step(state, raw.kind)?;
-            if state == REFUSED {
-                return Ok(Some(done as u32));
-            }
+        match motor {
+            Motor::Text(text) => straight(raws, pure, &mut text.walk(), desk, &allowed),
+            Motor::List(list) => straight(raws, pure, &mut list.walk(), desk, &allowed),
+            Motor::Other(other) => straight(raws, pure, &mut Numbered::new(&mut **other), desk, &allowed),
         }
-        Ok(Some(raws.len() as u32))
     }
 }
 
@@ -255,7 +264,7 @@ impl<'a, 'py> Check<'a, 'py> {
             }
             Twin::List => {
                 let Some(ops) = self.meant(part, clock, Reader::grow)? else { return Ok(false) };
-                part.motor = Motor::Other(Box::new(Sequence::new(&ops, &[])));
+                part.motor = Motor::List(Sequence::new(&ops, &[]));
             }
             Twin::Words(shape, _) => {
                 if shape == Shape::Counter && self.given.all.len() > 1 << 20 {
@@ -334,6 +343,7 @@ impl<'a, 'py> Check<'a, 'py> {
         let mut left = self.room.lots.len();
         let mut found = Found { legal: true, parts: left as u32, ..Found::default() };
         let mut open: Vec<(usize, Option<Open>)> = Vec::new();
+        let mut hopeful = true;
         for round in 0..rounds {
             let turns = if round == 0 { Vec::new() } else { std::mem::take(&mut open) };
             let mut turns = turns.into_iter();
@@ -352,17 +362,25 @@ impl<'a, 'py> Check<'a, 'py> {
                         if let (Some(reading), Some(started)) = (&mut self.reading, started) {
                             *reading += started.elapsed();
                         }
-                        if let Some(fit) = spare.part.in_turn()? {
-                            let tried = fit.saturating_add(1).min(spare.part.raws.len() as u32);
-                            found.steps += u64::from(tried);
-                            found.decided += 1;
-                            found.legal = fit as usize == spare.part.raws.len();
-                            found.most = found.most.max(if found.legal { operations } else { fit });
-                            self.room.take_back(spare);
-                            if !found.legal {
+                        let work = || spare.part.first_try(hopeful, asked);
+                        let Trial { tried, steps } = beside_others(py, !attached, work)?;
+                        found.steps += steps;
+                        match tried {
+                            // Nor will it mostly be enough for the parts that are left.
+                            Tried::Open => hopeful = false,
+                            Tried::Legal => {
+                                found.decided += 1;
+                                found.most = found.most.max(operations);
+                                self.room.take_back(spare);
+                                continue;
+                            }
+                            Tried::Illegal(most) => {
+                                found.legal = false;
+                                found.decided += 1;
+                                found.most = found.most.max(most);
+                                self.room.take_back(spare);
                                 return Ok(Some(found));
                             }
-                            continue;
                         }
                         // Nothing for what is too concurrent, and no search for what the zones accept.
                         let begun = beside_others(py, !attached, || {

@@ -412,7 +412,8 @@ impl<'p, const N: usize> Core<'p, N> {
             }
             e += 1;
         };
-        if self.machine.may_become(config.state, problem.ops[observer as usize].kind) {
+        let seen = problem.ops[observer as usize].kind;
+        if self.machine.may_become(config.state, seen) {
             return true;
         }
         let mut at = foresight.resets.partition_point(|&r| problem.ops[r as usize].opens <= e);
@@ -425,7 +426,7 @@ impl<'p, const N: usize> Core<'p, N> {
                 problem.ops[r].place < config.e
                     || (problem.ops[r].opens <= config.e && config.taken.has(problem.ops[r].bit))
             };
-            if !gone {
+            if !gone && self.machine.sets_out(problem.ops[r].kind, seen) {
                 return true;
             }
         }

@@ -44,7 +44,7 @@ class TimeIsUp(Exception):
 
 def memory_limit_bytes(asked: MemoryLimit) -> int | None:
     """The limit in bytes; None for none."""
-    return default_memory_bytes() if isinstance(asked, DefaultMemory) else asked
+    return default_memory_bytes() if asked is DEFAULT_MEMORY else asked
 
 
 @cache

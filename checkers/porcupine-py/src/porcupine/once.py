@@ -7,14 +7,16 @@ the ordinary or takes long, the ordinary way is gone from the beginning; so noth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from porcupine.engine import compiled
 from porcupine.history import Event, Operation
 from porcupine.limits import Limits, witness_seconds
 from porcupine.model import LocalGate, Model
-from porcupine.result import PartResult, Progress, Result, Verdict
+from porcupine.result import PartResult, Progress, Result
 
+_made = tuple.__new__
 Parts = Callable[[list[Operation], Model, Limits, bool], tuple[PartResult, ...]]
 MOST_BYTES: Final = 2**62  # what the core takes as a number of bytes
 
@@ -70,12 +72,24 @@ def judged_at_once(
     legal, steps, numbers, snapshot, seconds = found
     if as_one:  # one part, which its gate decided
         steps, numbers = 0, (1, 1, len(snapshot) if legal else 0)
+    work_out = partial(
+        _worked_out, parts, snapshot, model, timeout_s, seconds, memory_bytes, asks_gate
+    )
+    # As Progress._make, in half the time.
+    progress = _made(Progress, numbers)
+    return Result("ok" if legal else "illegal", None, progress, work_out, steps, seconds)
 
-    def work_out() -> tuple[PartResult, ...]:
-        # What decided it takes no longer a second time: its limits need not be asked again.
-        allowed = witness_seconds(timeout_s or None, seconds)
-        limits = Limits(memory_bytes=memory_bytes, witness_s=allowed)
-        return parts(list(snapshot), model, limits, asks_gate)
 
-    verdict: Verdict = "ok" if legal else "illegal"
-    return Result(verdict, None, Progress._make(numbers), work_out, steps, seconds)
+def _worked_out(
+    parts: Parts,
+    snapshot: tuple[Operation, ...],
+    model: Model,
+    timeout_s: float | None,
+    seconds: float,
+    memory_bytes: int | None,
+    asks_gate: bool,
+) -> tuple[PartResult, ...]:
+    # What decided it takes no longer a second time: its limits need not be asked again.
+    allowed = witness_seconds(timeout_s or None, seconds)
+    limits = Limits(memory_bytes=memory_bytes, witness_s=allowed)
+    return parts(list(snapshot), model, limits, asks_gate)

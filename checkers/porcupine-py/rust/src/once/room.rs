@@ -28,7 +28,7 @@ impl Spare {
             pure.capacity(),
             match motor {
                 Motor::Text(text) => text.held().now,
-                Motor::Other(_) => 0,
+                Motor::List(_) | Motor::Other(_) => 0,
             },
             problem.held_bytes(),
             self.run.as_ref().map_or(0, |run| run.held_bytes()),
@@ -83,7 +83,7 @@ impl Room {
     }
 
     pub(super) fn take_back(&mut self, mut spare: Spare) {
-        if let Motor::Other(_) = spare.part.motor {
+        if !matches!(spare.part.motor, Motor::Text(_)) {
             spare.part.motor = Motor::Text(crate::native::Sequence::empty());
         }
         self.spares.push(spare);
