@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from harness.faults.base import until
 from harness.links.server import Kind
 from harness.links.shapes import NewProxy
 from harness.links.table import Cut, Latency
 from harness.links.toxiproxy import API_DEADLINE_S, ApiClient
+from harness.processes import Process
 from tests.harness.links.world import open_world
 
 KINDS = pytest.mark.parametrize("kind", ["toxiproxy", "embedded"])
@@ -124,6 +127,20 @@ async def test_cuts_and_heals_under_traffic_never_corrupt(kind: Kind, tmp_path: 
         nursery.cancel_scope.cancel()
 
 
+async def strike(process: Process, signum: signal.Signals) -> None:
+    """Signal it, and wait until no thread of it runs: one that has not stopped yet may answer once more."""
+
+    def letters() -> set[str]:
+        found = set()
+        for stat in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+            with suppress(OSError):  # a thread that ended meanwhile
+                found.add(stat.read_text().rpartition(") ")[2][0])
+        return found
+
+    await process.signal(signum)
+    assert await until(lambda: not letters() - set("TZX"), 5, 0.001)
+
+
 @KINDS
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_dead_or_hung_server_makes_a_fault_indeterminate(
@@ -134,7 +151,7 @@ async def test_a_dead_or_hung_server_makes_a_fault_indeterminate(
         await world.links.apply("old", {"l1": Cut()})
         process = world.links.servers["s0"].process
         assert process is not None
-        await process.signal(signum)
+        await strike(process, signum)
         begin = time.monotonic()
         report = await world.links.apply("new", {"l0": Cut()})
         assert time.monotonic() - begin < API_DEADLINE_S + 2
@@ -156,7 +173,7 @@ async def test_the_watcher_restarts_a_dead_or_hung_server(
         await nursery.start(world.links.watch, lambda *told: send.send_nowait(told))
         process = world.links.servers["s0"].process
         assert process is not None
-        await process.signal(signum)
+        await strike(process, signum)
         with trio.fail_after(API_DEADLINE_S + 3):
             server, _, begin_ns, end_ns = await incidents.receive()
         assert server == "s0"
