@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from node import wire
-from node.api import AdminClient, Outcome, cut_to_synced
+from node.api import AdminClient, AdminError, Outcome, cut_to_synced
 from node.kv import encode_write
 from tests.node.shell.group import Group
 
@@ -79,12 +79,24 @@ async def agree(group: Group) -> None:
     digests = set()
     for name in group.names:
         await group.until(name, lambda status: status["applied"] >= done, 20)
-        async with group.admin(name) as admin:
-            await admin.snapshot()
+        await saved_anew(group, name)
         saved = told(group, name, "snapshot_saved") + told(group, name, "snapshot_loaded")
         newest = max(saved, key=lambda event: event["index"])
         digests.add((newest["index"], newest["digest"]))
     assert len(digests) == 1, digests
+
+
+async def saved_anew(group: Group, name: str) -> None:
+    """Save a snapshot, once the one is done that the node may be saving by itself."""
+    with trio.fail_after(20):
+        async with group.admin(name) as admin:
+            while True:
+                try:
+                    return await admin.snapshot()
+                except AdminError as error:
+                    if "busy" not in str(error):
+                        raise
+                await trio.sleep(0.02)
 
 
 async def writes(group: Group, name: str, count: int) -> int:
