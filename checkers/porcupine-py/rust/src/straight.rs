@@ -161,6 +161,13 @@ pub struct Desk {
     kept: Vec<Waiting>,
 }
 
+impl Desk {
+    pub fn held_bytes(&self) -> usize {
+        std::mem::size_of::<Waiting>() * (self.waiting.capacity() + self.kept.capacity())
+            + std::mem::size_of::<Fork>() * self.forks.capacity()
+    }
+}
+
 struct Straight<'r, W: Walk> {
     walk: &'r mut W,
     raws: &'r [Raw],
@@ -288,7 +295,7 @@ impl<W: Walk> Straight<'_, W> {
                 } else if !self.call(raw)? {
                     return Ok(Tried::Open);
                 }
-                if self.at % CALLS_PER_LOOK == 0 && allowed.is_used_up(self.walk.held()) {
+                if self.at % CALLS_PER_LOOK == 0 && allowed.is_used_up(self.held()) {
                     return Ok(Tried::Open);
                 }
             }
@@ -311,6 +318,10 @@ impl<W: Walk> Straight<'_, W> {
     fn fits(&mut self, kind: u32) -> Result<bool, PyErr> {
         self.steps += 1;
         self.walk.fits(kind)
+    }
+
+    fn held(&self) -> Held {
+        self.walk.held() + Held { now: self.desk.held_bytes(), soon: 0 }
     }
 
     fn return_to(&mut self, fork: Fork) {

@@ -22,7 +22,7 @@ pub(super) struct Spare {
 
 impl Spare {
     fn small(&self) -> bool {
-        let Part { raws, pure, motor, problem, .. } = &*self.part;
+        let Part { raws, pure, motor, problem, desk, .. } = &*self.part;
         let held = [
             std::mem::size_of::<Raw>() * raws.capacity(),
             pure.capacity(),
@@ -31,6 +31,7 @@ impl Spare {
                 Motor::List(_) | Motor::Other(_) => 0,
             },
             problem.held_bytes(),
+            desk.held_bytes(),
             self.run.as_ref().map_or(0, |run| run.held_bytes()),
         ];
         held.iter().all(|&bytes| bytes <= SPARE_BYTES)
